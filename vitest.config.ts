@@ -1,0 +1,37 @@
+import { defineConfig } from 'vitest/config'
+
+// Three suites, from fast to slow. Unit tests stand beside the code they test and touch nothing outside the
+// process; integration tests use real PostgreSQL, Kafka and API server processes that the global set-up starts
+// once for the whole run; end-to-end tests use the real cluster.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['{crds,hack,lib,operator,workers,test}/**/*.test.ts'],
+          exclude: ['test/integration/**', 'test/e2e/**', 'node_modules/**'],
+        },
+      },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          globalSetup: ['test/integration/global-setup.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          testTimeout: 900_000,
+          hookTimeout: 900_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+})
