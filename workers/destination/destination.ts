@@ -1,0 +1,149 @@
+import type { Position } from '../source/position.ts'
+import type { Column, TableDefinition, TableName } from '../source/table.ts'
+import type { ChunkRange, Fence, Ledger, LedgerBackfill, LedgerTable } from './ledger.ts'
+
+/**
+ * The port to a destination. Two implementations: PostgreSQL and Redshift.
+ *
+ * Failures are MillraceErrors. `DestinationUnavailable`, `LockTimeout`, `TooManyConnections`, `Throttled` are retryable and
+ * left nothing behind, or left something that the same call made again recognises as its own.
+ */
+export interface Destination {
+  readonly kind: 'postgres' | 'redshift'
+  readonly ledger: Ledger
+
+  /** Connects, checks privileges, opens the ledger. Errors name the field below `spec.destination`. */
+  check(signal: AbortSignal): Promise<void>
+
+  /**
+   * SQL expression over the source that gives a column's text exactly as this destination loads it, so that the database
+   * converts and the worker only moves bytes; `source` is the quoted column. Invariant I10: apply converts the queue's
+   * text with `convertValue` to the same.
+   */
+  columnExpression(column: Column, source: string): string
+  /** `COPY (…) TO STDOUT` options that this destination's loader reads, such as `(FORMAT text)`. */
+  readonly copyOptions: string
+  /** What a queue value becomes, for invariant I10. `ValueRejected` when it cannot be stored. */
+  convertValue(column: Column, text: string): string | null
+
+  /** Is there such a table, and has it rows? */
+  inspectTable(table: TableName, signal: AbortSignal): Promise<{ exists: boolean; empty: boolean }>
+
+  /**
+   * Makes the destination table able to take this definition: creates it, adds columns (existing rows get the source's
+   * constant default, rule R19), widens widened types; keeps dropped columns. Idempotent.
+   * `SchemaChangeUnsupported` names the column, its type there and the one wanted.
+   */
+  ensureTable(
+    target: TableName,
+    definition: TableDefinition,
+    options: TableOptions,
+    signal: AbortSignal,
+  ): Promise<void>
+
+  /** Writes one compacted batch and moves the ledger's row in the same transaction (invariant I4). */
+  flush(batch: Batch, signal: AbortSignal): Promise<FlushResult>
+
+  /**
+   * The backfill's destination action (invariant I8): under the fence, together with `actionDone` and `append`, in one
+   * transaction. A second call finds it done and does nothing. `ActionRefused` where rule R22 forbids DoNothing.
+   * Returns the names of views that a Drop took along or made impossible.
+   */
+  runAction(request: ActionRequest, signal: AbortSignal): Promise<ActionResult>
+
+  /** Loads one chunk durably exactly once (invariant I9): rows and chunk row commit together, under the fence. */
+  writeChunk(request: ChunkRequest, signal: AbortSignal): Promise<ChunkResult>
+
+  /** Idempotent. */
+  close(): Promise<void>
+}
+
+export interface TableOptions {
+  readonly deletes: 'Hard' | 'Soft'
+}
+
+/** An image of a row after compaction. `undefined` = unchanged: taken from the row that is there. */
+export type RowImage = readonly (string | null | undefined)[]
+
+/**
+ * One flush of one table. Applied as: empty the table when `truncate`; delete `deletes`; then put `upserts` (delete by
+ * key, then insert; unchanged columns come from the row that was there before).
+ */
+export interface Batch {
+  /** Ledger row as last read; its version guards the transaction. */
+  readonly ledger: LedgerTable
+  readonly definition: TableDefinition
+  readonly options: TableOptions
+  readonly truncate: boolean
+  /** Full images in the definition's column order; no two have the same key. */
+  readonly upserts: readonly RowImage[]
+  /** Key values in key order. */
+  readonly deletes: readonly (readonly string[])[]
+  /** Tables without a key: how often each image is to be added (positive) or taken away (negative). */
+  readonly keyless: readonly { readonly image: readonly (string | null)[]; readonly count: number }[]
+  /** Where the ledger stands afterwards. */
+  readonly nextOffset: bigint
+  readonly position: Position
+  /** Other facts of the table's ledger row that change in the same transaction. */
+  readonly facts: Partial<
+    Pick<
+      LedgerTable,
+      | 'incarnation'
+      | 'unknownHistory'
+      | 'needsEmptying'
+      | 'historyComplete'
+      | 'state'
+      | 'stopCode'
+      | 'stopMessage'
+    >
+  >
+  /** Backfill whose release this batch passes: its row becomes `drained` in the same transaction. */
+  readonly drained?: string
+}
+
+export type FlushResult =
+  | { readonly kind: 'applied'; readonly ledger: LedgerTable }
+  /**
+   * Nothing was written: these keys have unchanged columns but no row to take them from (invariant I7); apply reads them
+   * again from the source and flushes anew.
+   */
+  | { readonly kind: 'missing'; readonly keys: readonly (readonly string[])[] }
+
+export interface ActionRequest {
+  readonly fence: Fence
+  readonly backfill: LedgerBackfill
+  readonly target: TableName
+  readonly definition: TableDefinition
+  readonly options: TableOptions
+}
+
+export interface ActionResult {
+  readonly backfill: LedgerBackfill
+  readonly warnings: readonly string[]
+}
+
+export interface ChunkRequest {
+  readonly fence: Fence
+  readonly target: TableName
+  readonly definition: TableDefinition
+  readonly options: TableOptions
+  readonly plan: number
+  readonly chunk: number
+  readonly range: ChunkRange
+  /** Snapshot the rows are read under, '' when each chunk has its own; append needs the plan's (section 4 of the design). */
+  readonly snapshot: string
+  /**
+   * Starts reading; called once, after the destination is ready to take bytes. The chunks of bytes are in
+   * `copyOptions`' format and need not end at row ends.
+   */
+  read(signal: AbortSignal): AsyncIterable<Buffer>
+  /** Runs after the last byte was taken and before the commit: rules R12 and R13. Throwing rolls everything back. */
+  beforeCommit(signal: AbortSignal): Promise<void>
+}
+
+export interface ChunkResult {
+  readonly rows: bigint
+  readonly bytes: bigint
+  /** False when the chunk was durable already and nothing was read. */
+  readonly written: boolean
+}

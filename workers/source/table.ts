@@ -1,0 +1,49 @@
+/** A table of the source, by its names there. */
+export interface TableName {
+  readonly schema: string
+  readonly name: string
+}
+
+/** `schema.name`, quoted only where a reader could be misled. For messages, metrics and map keys; never for SQL. */
+export function tableLabel(table: TableName): string {
+  const part = (text: string) => (/^[\w$]+$/.test(text) ? text : JSON.stringify(text))
+  return `${part(table.schema)}.${part(table.name)}`
+}
+
+/** A column as the source's catalog describes it. */
+export interface Column {
+  readonly name: string
+  /** `format_type()` of the column: the type with its modifier, such as `numeric(12,2)`; types outside pg_catalog are qualified. */
+  readonly type: string
+  readonly typeOid: number
+  readonly typeModifier: number
+  /** What stands behind a domain, an enum or an array; decides the destination's type. */
+  readonly typeKind: 'base' | 'domain' | 'enum' | 'composite' | 'range' | 'array'
+  /** For a domain its base type, for an array its element type, as `format_type()` gives it; else the type itself. */
+  readonly baseType: string
+  readonly notNull: boolean
+  /** Constant default as text (what an ADD COLUMN put into the rows already there), when there is one. */
+  readonly constantDefault?: string
+}
+
+/**
+ * A table as it can be replicated: the published columns only, in catalog order, without generated ones.
+ */
+export interface TableDefinition extends TableName {
+  /** pg_class.oid of the table, or of the partition root. */
+  readonly oid: number
+  readonly columns: readonly Column[]
+  /**
+   * Names of the columns that identify a row, in index order: the primary key, else the replica identity's index,
+   * else a unique index over NOT NULL columns. Empty: the table has no key (rule R14).
+   */
+  readonly key: readonly string[]
+  readonly replicaIdentity: 'default' | 'full' | 'index' | 'nothing'
+  readonly partitioned: boolean
+}
+
+/** Columns of a table that a Pipeline replicates; at most one of the two lists is given. */
+export interface ColumnFilter {
+  readonly include?: readonly string[]
+  readonly exclude?: readonly string[]
+}
