@@ -1,0 +1,99 @@
+/** The kind Pipeline: one source database, one queue, one destination, an ordered list of tables. */
+
+import { DELETION_POLICIES, ON_GAP, PIPELINE_STATES } from './api.ts'
+import { kafkaQueue } from './kafka.ts'
+import type { Resource } from './metadata.ts'
+import type { pipelineStatus } from './pipeline-status.ts'
+import { podTemplate } from './pods.ts'
+import { postgresDestination, postgresSource } from './postgres.ts'
+import { redshiftDestination } from './redshift.ts'
+import { type Infer, type Input, object, oneOf, optional, type Rule } from './schema.ts'
+import { applySettings, backfillSettings } from './settings.ts'
+import { pipelineTables } from './tables.ts'
+
+const source = object({ postgres: postgresSource }, { description: 'Where rows come from.' })
+
+const queue = object({ kafka: kafkaQueue }, { description: 'Where changes wait until they are applied.' })
+
+const destination = object(
+  { postgres: optional(postgresDestination), redshift: optional(redshiftDestination) },
+  {
+    description: 'Where rows go: exactly one of postgres and redshift.',
+    rules: [
+      {
+        rule: 'has(self.postgres) != has(self.redshift)',
+        message:
+          'exactly one of destination.postgres and destination.redshift must be set: keep one, and create another Pipeline for the other',
+      },
+      {
+        rule: 'has(self.postgres) == has(oldSelf.postgres)',
+        message:
+          'destination cannot be changed to another kind, because it would begin empty: create another Pipeline',
+      },
+    ],
+  },
+)
+
+const HAS_REPLICAS = 'has(self.source.postgres.replicas) && size(self.source.postgres.replicas) > 0'
+
+const replicaNeedsReplicas =
+  'readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary'
+
+const rules: readonly Rule[] = [
+  {
+    rule: `!has(self.backfill.readFrom) || self.backfill.readFrom != 'Replica' || (${HAS_REPLICAS})`,
+    message: replicaNeedsReplicas,
+    fieldPath: '.backfill.readFrom',
+  },
+]
+
+export const pipelineSpec = object(
+  {
+    state: oneOf(PIPELINE_STATES, {
+      description:
+        'Running: changes are captured and applied. Paused: they are captured into the queue and not applied. Stopped: nothing runs, and the source keeps its log for the slot.',
+      default: 'Running',
+    }),
+    source,
+    queue,
+    destination,
+    tables: pipelineTables,
+    backfill: backfillSettings,
+    apply: applySettings,
+    onGap: oneOf(ON_GAP, {
+      description:
+        'What happens when changes were lost, because the slot or a topic was. Backfill: the tables are emptied and copied again. Halt: they stop until a person decides.',
+      default: 'Backfill',
+    }),
+    // Delete, although others retain by default: a forgotten slot fills the disk of the source and brings it down.
+    deletionPolicy: oneOf(DELETION_POLICIES, {
+      description:
+        'What happens in the source when the Pipeline is deleted. Delete: slot and publication are dropped. Retain: they stay, and the slot holds the log of the source until somebody drops it. Topics and destination tables always stay.',
+      default: 'Delete',
+    }),
+    podTemplate,
+  },
+  { description: 'What should be.', rules },
+)
+
+export type PipelineSpec = Infer<typeof pipelineSpec>
+export type PipelineManifestSpec = Input<typeof pipelineSpec>
+export type { PipelineStatus } from './pipeline-status.ts'
+export type Pipeline = Resource<'Pipeline', PipelineSpec, Infer<typeof pipelineStatus>>
+
+export type { Condition } from './conditions.ts'
+export type { KafkaQueue } from './kafka.ts'
+export type {
+  AppliedTable,
+  ApplyStatus,
+  CaptureStatus,
+  PipelineCounts,
+  TableStatus,
+} from './pipeline-status.ts'
+export type { PodTemplate } from './pods.ts'
+export type { PostgresDestination, PostgresReplica, PostgresSource } from './postgres.ts'
+export type { RedshiftDestination } from './redshift.ts'
+export type { CaSecretRef, CredentialsSecretRef } from './secrets.ts'
+export type { ApplySettings, BackfillOverrides, BackfillSettings } from './settings.ts'
+export type { Problem, TableName } from './shapes.ts'
+export type { PipelineTable } from './tables.ts'

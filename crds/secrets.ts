@@ -1,0 +1,48 @@
+/** References to Secrets. Their content is mounted into the worker pods and never read by the operator. */
+
+import { type Infer, object, string } from './schema.ts'
+
+const secretName = string({
+  description: 'Name of a Secret in the namespace of the Pipeline.',
+  maxLength: 253,
+  pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$',
+})
+
+function secretKey(description: string, byDefault: string) {
+  return string({ description, maxLength: 253, pattern: '^[-._a-zA-Z0-9]+$', default: byDefault })
+}
+
+export function credentialsRef(description: string) {
+  return object(
+    {
+      name: secretName,
+      usernameKey: secretKey('Key of the user name in the Secret.', 'username'),
+      passwordKey: secretKey('Key of the password in the Secret.', 'password'),
+    },
+    { description },
+  )
+}
+
+export function caRef(description: string) {
+  return object(
+    {
+      name: secretName,
+      key: secretKey('Key of the PEM file in the Secret.', 'ca.crt'),
+    },
+    { description },
+  )
+}
+
+export function awsCredentialsRef(description: string) {
+  return object(
+    {
+      name: secretName,
+      accessKeyIdKey: secretKey('Key of the access key id in the Secret.', 'accessKeyId'),
+      secretAccessKeyKey: secretKey('Key of the secret access key in the Secret.', 'secretAccessKey'),
+    },
+    { description },
+  )
+}
+
+export type CredentialsSecretRef = Infer<ReturnType<typeof credentialsRef>>
+export type CaSecretRef = Infer<ReturnType<typeof caRef>>

@@ -1,0 +1,89 @@
+/** The kind TableBackfill: one backfill of one table of one Pipeline. It runs once. */
+
+import { DESTINATION_ACTIONS } from './api.ts'
+import type { Resource } from './metadata.ts'
+import {
+  boolean,
+  described,
+  type Infer,
+  type Input,
+  integer,
+  object,
+  oneOf,
+  type Rule,
+  string,
+} from './schema.ts'
+import { backfillOverrides } from './settings.ts'
+import { tableName } from './shapes.ts'
+import type { tableBackfillStatus } from './table-backfill-status.ts'
+
+/** A backfill has run, or runs, with what it was created with. */
+function fixed(field: string): readonly Rule[] {
+  return [
+    {
+      rule: 'self == oldSelf',
+      message: `${field} cannot be changed: create another TableBackfill`,
+    },
+  ]
+}
+
+export const tableBackfillSpec = object(
+  {
+    pipelineRef: object(
+      { name: string({ description: 'Name of a Pipeline in the same namespace.', maxLength: 253 }) },
+      {
+        description: 'The Pipeline that replicates the table. Cannot be changed.',
+        rules: fixed('pipelineRef'),
+      },
+    ),
+    table: described(tableName, {
+      description:
+        'The table, by its name in the source; it must be in the list of the Pipeline. Cannot be changed.',
+      rules: fixed('table'),
+    }),
+    destinationTable: oneOf(DESTINATION_ACTIONS, {
+      description:
+        'What happens to the destination table before the copy. DoNothing: rows are written over what is there. Truncate: it is emptied; columns, indexes and grants stay. Drop: it is dropped and made anew as the source has it; views that depend on it are dropped too. Cannot be changed.',
+      default: 'DoNothing',
+      rules: fixed('destinationTable'),
+    }),
+    backfill: backfillOverrides({
+      description: 'Where this backfill copies in another way than the Pipeline says. Cannot be changed.',
+      default: {},
+      rules: fixed('backfill'),
+    }),
+    backoffLimit: integer({
+      description: 'Attempts that may fail before the backfill is given up. Cannot be changed.',
+      min: 0,
+      max: 1000,
+      default: 10,
+      rules: fixed('backoffLimit'),
+    }),
+    suspend: boolean({
+      description:
+        'While true, the backfill does not start, or stops copying and goes on from the finished chunks once it is false again. A table that is held stays held.',
+      default: false,
+    }),
+    cancel: boolean({
+      description:
+        'True ends the backfill: the table goes on from the queue, its history may be incomplete. Cannot be taken back.',
+      default: false,
+      rules: [
+        {
+          rule: 'self || !oldSelf',
+          message: 'cancel cannot be taken back: create another TableBackfill',
+        },
+      ],
+    }),
+  },
+  { description: 'What should be. All but suspend and cancel is fixed at creation.' },
+)
+
+export type TableBackfillSpec = Infer<typeof tableBackfillSpec>
+export type TableBackfillManifestSpec = Input<typeof tableBackfillSpec>
+export type { TableBackfillStatus } from './table-backfill-status.ts'
+export type TableBackfill = Resource<'TableBackfill', TableBackfillSpec, Infer<typeof tableBackfillStatus>>
+
+export type { Condition } from './conditions.ts'
+export type { BackfillOverrides } from './settings.ts'
+export type { CopyFailure, CopyStatus, QueueStatus } from './table-backfill-status.ts'
