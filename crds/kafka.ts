@@ -46,7 +46,10 @@ export const kafkaQueue = object(
     bootstrapServers: set(
       string({
         maxLength: 300,
-        pattern: '^(\\[[0-9a-fA-F:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}$',
+        matches: {
+          pattern: '^(\\[[0-9a-fA-F:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}$',
+          message: 'each of bootstrapServers must be host:port, such as kafka.example:9092',
+        },
       }),
       { description: 'Brokers to begin with, as host:port.', minItems: 1, maxItems: 32 },
     ),
@@ -57,7 +60,10 @@ export const kafkaQueue = object(
         description:
           'Begin of the topic names <prefix>.<schema>.<table>. By default <namespace>.<name> of the Pipeline. Two Pipelines must not share one. Cannot be changed.',
         maxLength: 120,
-        pattern: '^[a-zA-Z0-9._-]+$',
+        matches: {
+          pattern: '^[a-zA-Z0-9._-]+$',
+          message: 'topicPrefix may hold letters, digits, dots, underscores and hyphens only',
+        },
       }),
     ),
     replicationFactor: optional(

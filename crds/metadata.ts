@@ -1,34 +1,19 @@
-/** What the two kinds share with every Kubernetes object. */
+import type { KubeObject } from '../lib/kube/api.ts'
+import type { API_VERSION } from './api.ts'
 
-/** The part of ObjectMeta that Millrace reads or writes. */
-export interface ObjectMeta {
-  name: string
-  namespace?: string | undefined
-  uid?: string | undefined
-  resourceVersion?: string | undefined
-  generation?: number | undefined
-  creationTimestamp?: string | undefined
-  deletionTimestamp?: string | undefined
-  labels?: Record<string, string> | undefined
-  annotations?: Record<string, string> | undefined
-  finalizers?: string[] | undefined
-  ownerReferences?: OwnerReference[] | undefined
-}
-
-export interface OwnerReference {
-  apiVersion: string
-  kind: string
-  name: string
-  uid: string
-  controller?: boolean | undefined
-  blockOwnerDeletion?: boolean | undefined
+/** What the API server fills in on every object that it stores, so that nobody has to ask whether it is there. */
+interface StoredMetadata {
+  readonly namespace: string
+  readonly uid: string
+  readonly generation: number
+  readonly creationTimestamp: string
 }
 
 /** A custom resource as the API server hands it out. */
-export interface Resource<Kind extends string, Spec, Status> {
-  apiVersion: 'millrace.dev/v1alpha1'
-  kind: Kind
-  metadata: ObjectMeta
-  spec: Spec
-  status?: Status | undefined
+export interface CustomResource<Kind extends string, Spec, Status> extends KubeObject {
+  readonly apiVersion: typeof API_VERSION
+  readonly kind: Kind
+  readonly metadata: KubeObject['metadata'] & StoredMetadata
+  readonly spec: Spec
+  readonly status?: Status
 }

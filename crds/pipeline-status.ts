@@ -74,6 +74,12 @@ const applied = object(
     code: optional(code('Why it is not Streaming, as one word for machines.')),
     message: message('Why it is not Streaming, and what to do.'),
     lagSeconds: count('How far the destination is behind the source.'),
+    needsEmptying: optional(
+      boolean({
+        description:
+          'Whether rows may be there that the source has deleted, after a gap: only a backfill with Truncate or Drop mends that.',
+      }),
+    ),
     historyComplete,
   },
   {},

@@ -2,7 +2,7 @@
 
 import { DELETION_POLICIES, ON_GAP, PIPELINE_STATES } from './api.ts'
 import { kafkaQueue } from './kafka.ts'
-import type { Resource } from './metadata.ts'
+import type { CustomResource } from './metadata.ts'
 import type { pipelineStatus } from './pipeline-status.ts'
 import { podTemplate } from './pods.ts'
 import { postgresDestination, postgresSource } from './postgres.ts'
@@ -34,16 +34,32 @@ const destination = object(
   },
 )
 
-const HAS_REPLICAS = 'has(self.source.postgres.replicas) && size(self.source.postgres.replicas) > 0'
+const HAS_REPLICAS = 'size(self.source.postgres.?replicas.orValue([])) > 0'
 
-const replicaNeedsReplicas =
+const REPLICA_NEEDED =
   'readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary'
+
+// The name that a table has in the destination, quoted so that no two different tables give the same text.
+const DESTINATION_NAME = `'"' + t.?destination.?schema.orValue(d == '' ? t.schema : d) + '"."' + t.?destination.?name.orValue(t.name) + '"'`
 
 const rules: readonly Rule[] = [
   {
-    rule: `!has(self.backfill.readFrom) || self.backfill.readFrom != 'Replica' || (${HAS_REPLICAS})`,
-    message: replicaNeedsReplicas,
+    rule: `self.backfill.?readFrom.orValue('') != 'Replica' || ${HAS_REPLICAS}`,
+    message: REPLICA_NEEDED,
     fieldPath: '.backfill.readFrom',
+  },
+  {
+    rule: `self.tables.all(t, t.?backfill.?readFrom.orValue('') != 'Replica') || ${HAS_REPLICAS}`,
+    message: REPLICA_NEEDED,
+    fieldPath: '.tables',
+  },
+  {
+    // Comparing each with each exceeds what a rule may cost. A map refuses a second entry of the same name, and the
+    // API server reports that refusal, name included, together with the message.
+    rule: `[self.destination.?postgres.?schema.or(self.destination.?redshift.?schema).orValue('')].all(d, size(self.tables.transformMapEntry(i, t, {${DESTINATION_NAME}: i})) == size(self.tables))`,
+    message:
+      'two of tables have the same destination: give one of them another destination.schema or destination.name',
+    fieldPath: '.tables',
   },
 ]
 
@@ -79,7 +95,7 @@ export const pipelineSpec = object(
 export type PipelineSpec = Infer<typeof pipelineSpec>
 export type PipelineManifestSpec = Input<typeof pipelineSpec>
 export type { PipelineStatus } from './pipeline-status.ts'
-export type Pipeline = Resource<'Pipeline', PipelineSpec, Infer<typeof pipelineStatus>>
+export type Pipeline = CustomResource<'Pipeline', PipelineSpec, Infer<typeof pipelineStatus>>
 
 export type { Condition } from './conditions.ts'
 export type { KafkaQueue } from './kafka.ts'

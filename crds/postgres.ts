@@ -89,7 +89,11 @@ export const postgresSource = object(
         description:
           'Name of the replication slot, made and kept by Millrace. By default the same as that of the publication. Cannot be changed.',
         maxLength: 63,
-        pattern: '^[a-z0-9_]+$',
+        matches: {
+          pattern: '^[a-z0-9_]+$',
+          message:
+            'slot may hold lower case letters, digits and underscores only: that is what PostgreSQL allows',
+        },
       }),
     ),
     heartbeatSeconds: integer({

@@ -10,7 +10,11 @@ const s3 = object(
     bucket: string({
       description: 'Name of the bucket.',
       maxLength: 63,
-      pattern: '^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$',
+      matches: {
+        pattern: '^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$',
+        message:
+          'bucket must be the name of an S3 bucket: without s3:// and path, the latter goes into prefix',
+      },
     }),
     prefix: string({
       description: 'Begin of the object keys. Files stay there only until they are loaded.',
@@ -34,7 +38,11 @@ const endpoints = object(
 )
 
 function url(description: string) {
-  return string({ description, maxLength: 1024, pattern: '^https?://[^\\s]+$' })
+  return string({
+    description,
+    maxLength: 1024,
+    matches: { pattern: '^https?://[^\\s]+$', message: 'must be a URL that begins with https:// or http://' },
+  })
 }
 
 const rules: readonly Rule[] = [
@@ -61,7 +69,10 @@ export const redshiftDestination = object(
     region: string({
       description: 'AWS region of the cluster or workgroup.',
       maxLength: 63,
-      pattern: '^[a-z]{2}(-[a-z]+)+-[0-9]+$',
+      matches: {
+        pattern: '^[a-z]{2}(-[a-z]+)+-[0-9]+$',
+        message: 'region must be one of AWS, such as eu-central-1',
+      },
     }),
     clusterIdentifier: optional(
       string({ description: 'Name of a provisioned cluster.', maxLength: 63, pattern: '^[a-z][a-z0-9-]*$' }),
@@ -89,7 +100,10 @@ export const redshiftDestination = object(
       string({
         description: 'ARN of a secret of AWS Secrets Manager with user name and password.',
         maxLength: 2048,
-        pattern: '^arn:[a-z-]+:secretsmanager:',
+        matches: {
+          pattern: '^arn:[a-z-]+:secretsmanager:',
+          message: 'secretArn must be the ARN of a secret of AWS Secrets Manager: arn:aws:secretsmanager:...',
+        },
       }),
     ),
     s3,
@@ -97,7 +111,10 @@ export const redshiftDestination = object(
       string({
         description: 'Role with which COPY reads the bucket. By default the default role of the cluster.',
         maxLength: 2048,
-        pattern: '^arn:[a-z-]+:iam::[0-9]{12}:role/.+$',
+        matches: {
+          pattern: '^arn:[a-z-]+:iam::[0-9]{12}:role/.+$',
+          message: 'iamRoleArn must be the ARN of a role: arn:aws:iam::<account>:role/<name>',
+        },
       }),
     ),
     endpoints: optional(endpoints),

@@ -62,13 +62,15 @@ export type Input<S> = S extends Schema<infer _Stored, infer Written> ? Written 
 interface Common<T> {
   description?: string
   default?: T
-  rules?: readonly Rule[]
+  rules?: readonly Rule[] | undefined
 }
 
 interface StringOptions extends Common<string> {
   minLength?: number
   maxLength?: number
   pattern?: string
+  /** Like `pattern`, but a value that does not match gets this message in place of the bare expression. */
+  matches?: { pattern: string; message: string }
   format?: 'date-time'
 }
 
@@ -90,13 +92,14 @@ type PresenceOf<O> = O extends { default: unknown } ? 'defaulted' : 'required'
 
 /** A string; without `minLength` the empty one is refused, since no field of the API has a use for it. */
 export function string<const O extends StringOptions>(options: O): Schema<string, string, PresenceOf<O>> {
-  const {
-    minLength = options.format || options.pattern ? undefined : 1,
-    maxLength,
-    pattern,
-    format,
-  } = options
-  return make(options, { type: 'string', format, minLength, maxLength, pattern })
+  const { minLength = options.format || options.pattern ? undefined : 1 } = options
+  const { maxLength, pattern, format, matches } = options
+  const rules = matches ? [...(options.rules ?? []), matching(matches)] : options.rules
+  return make({ ...options, rules }, { type: 'string', format, minLength, maxLength, pattern })
+}
+
+function matching({ pattern, message }: { pattern: string; message: string }): Rule {
+  return { rule: `self.matches(r'${pattern}')`, message }
 }
 
 /** A 64-bit integer. Values come from JavaScript, so they stay exact up to 2^53. */

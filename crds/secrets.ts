@@ -5,11 +5,22 @@ import { type Infer, object, string } from './schema.ts'
 const secretName = string({
   description: 'Name of a Secret in the namespace of the Pipeline.',
   maxLength: 253,
-  pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$',
+  matches: {
+    pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$',
+    message: 'name must be that of a Secret: lower case letters, digits, hyphens and dots',
+  },
 })
 
 function secretKey(description: string, byDefault: string) {
-  return string({ description, maxLength: 253, pattern: '^[-._a-zA-Z0-9]+$', default: byDefault })
+  return string({
+    description,
+    maxLength: 253,
+    matches: {
+      pattern: '^[-._a-zA-Z0-9]+$',
+      message: 'must be a key of the Secret: letters, digits, hyphens, dots and underscores',
+    },
+    default: byDefault,
+  })
 }
 
 export function credentialsRef(description: string) {
@@ -19,7 +30,7 @@ export function credentialsRef(description: string) {
       usernameKey: secretKey('Key of the user name in the Secret.', 'username'),
       passwordKey: secretKey('Key of the password in the Secret.', 'password'),
     },
-    { description },
+    { description, atomic: true },
   )
 }
 
@@ -29,7 +40,7 @@ export function caRef(description: string) {
       name: secretName,
       key: secretKey('Key of the PEM file in the Secret.', 'ca.crt'),
     },
-    { description },
+    { description, atomic: true },
   )
 }
 
@@ -40,7 +51,7 @@ export function awsCredentialsRef(description: string) {
       accessKeyIdKey: secretKey('Key of the access key id in the Secret.', 'accessKeyId'),
       secretAccessKeyKey: secretKey('Key of the secret access key in the Secret.', 'secretAccessKey'),
     },
-    { description },
+    { description, atomic: true },
   )
 }
 

@@ -39,7 +39,8 @@ export const backfillSettings = object(
   { description: 'How the history of tables is copied.', default: {} },
 )
 
-const overrides = {
+/** What one table or one TableBackfill may have in its own way. */
+export const backfillOverrides = {
   parallelism: optional(integer(PARALLELISM)),
   chunkRows: optional(integer(CHUNK_ROWS)),
   readFrom,
@@ -47,7 +48,7 @@ const overrides = {
 }
 
 /** Settings for one table of a Pipeline. */
-export const tableBackfillSettings = object(overrides, {
+export const tableBackfillSettings = object(backfillOverrides, {
   description: 'Where this table is copied in another way than spec.backfill says.',
 })
 
@@ -80,15 +81,6 @@ export const applySettings = object(
   },
   { description: 'How changes are applied to the destination.', default: {} },
 )
-
-/** The overrides of one TableBackfill; always present, so that immutability is one rule. */
-export function backfillOverrides(options: {
-  description: string
-  default: Record<string, never>
-  rules: readonly import('./schema.ts').Rule[]
-}) {
-  return object(overrides, options)
-}
 
 export type BackfillSettings = Infer<typeof backfillSettings>
 export type BackfillOverrides = Infer<typeof tableBackfillSettings>

@@ -12,7 +12,14 @@ export function identifier(description: string) {
 }
 
 export function hostname(description: string) {
-  return string({ description, maxLength: 253, pattern: '^[^\\s/@,]+$' })
+  return string({
+    description,
+    maxLength: 253,
+    matches: {
+      pattern: '^[^\\s/@,]+$',
+      message: 'host must be one DNS name or address: leave out scheme, user, path and further hosts',
+    },
+  })
 }
 
 export function port(description: string, byDefault: number) {
@@ -50,7 +57,7 @@ export const tableName = object(
     schema: string({ description: 'Schema of the table.', maxLength: IDENTIFIER_LENGTH, default: 'public' }),
     name: identifier('Name of the table, to the letter.'),
   },
-  { description: 'A table of the source.' },
+  { description: 'A table of the source.', atomic: true },
 )
 
 /** Something that a worker ran into and that a person may have to mend. */

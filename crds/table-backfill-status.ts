@@ -21,7 +21,7 @@ const copy = object(
     code: optional(code('What it waits for, as one word for machines.')),
     message: message('What it waits for.'),
     server: optional(string({ description: 'Server that is read, as host:port.', maxLength: 300 })),
-    scan: optional(oneOf(['Key', 'Ctid', 'Whole'], { description: 'How the table is cut into chunks.' })),
+    scan: optional(oneOf(['Key', 'Ctid'], { description: 'How the table is cut into chunks.' })),
     rowsCopied: count('Rows in the destination.'),
     rowsEstimated: count("Rows of the table by the source's statistics."),
     bytesCopied: count('Bytes in the destination, as sent.'),
@@ -45,7 +45,8 @@ const queue = object(
     lagBytes: count('Bytes of log between what was applied and the end of the queue.'),
     drainedTime: time('When apply passed the release.'),
     historyComplete: optional(boolean({ description: 'Whether the destination has all rows of the table.' })),
-    message: message('What it waits for.'),
+    code: optional(code('Why it was closed, as one word for machines.')),
+    message: message('What it waits for, or why it was closed.'),
   },
   { description: 'What apply reports about this backfill. Written by the apply worker.' },
 )

@@ -1,7 +1,7 @@
 /** The kind TableBackfill: one backfill of one table of one Pipeline. It runs once. */
 
 import { DESTINATION_ACTIONS } from './api.ts'
-import type { Resource } from './metadata.ts'
+import type { CustomResource } from './metadata.ts'
 import {
   boolean,
   described,
@@ -33,6 +33,7 @@ export const tableBackfillSpec = object(
       { name: string({ description: 'Name of a Pipeline in the same namespace.', maxLength: 253 }) },
       {
         description: 'The Pipeline that replicates the table. Cannot be changed.',
+        atomic: true,
         rules: fixed('pipelineRef'),
       },
     ),
@@ -47,7 +48,7 @@ export const tableBackfillSpec = object(
       default: 'DoNothing',
       rules: fixed('destinationTable'),
     }),
-    backfill: backfillOverrides({
+    backfill: object(backfillOverrides, {
       description: 'Where this backfill copies in another way than the Pipeline says. Cannot be changed.',
       default: {},
       rules: fixed('backfill'),
@@ -82,7 +83,11 @@ export const tableBackfillSpec = object(
 export type TableBackfillSpec = Infer<typeof tableBackfillSpec>
 export type TableBackfillManifestSpec = Input<typeof tableBackfillSpec>
 export type { TableBackfillStatus } from './table-backfill-status.ts'
-export type TableBackfill = Resource<'TableBackfill', TableBackfillSpec, Infer<typeof tableBackfillStatus>>
+export type TableBackfill = CustomResource<
+  'TableBackfill',
+  TableBackfillSpec,
+  Infer<typeof tableBackfillStatus>
+>
 
 export type { Condition } from './conditions.ts'
 export type { BackfillOverrides } from './settings.ts'
