@@ -1,0 +1,113 @@
+import { spawn } from 'node:child_process'
+import { mkdir, readFile } from 'node:fs/promises'
+import { getuid } from 'node:process'
+
+/**
+ * `make test`: every check and every suite, one after the other, and the line `N passed, N failed` at the end.
+ *
+ * A check that cannot run here counts as failed and says what is missing; only `SKIP_E2E=1` leaves the end-to-end suite out.
+ */
+
+interface Outcome {
+  readonly name: string
+  readonly passed: number
+  readonly failed: number
+  readonly seconds: number
+}
+
+/** The part of vitest's JSON report that is counted. */
+interface VitestReport {
+  readonly numPassedTests: number
+  readonly numFailedTests: number
+  readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly unknown[] }[]
+}
+
+const REPORTS = 'out/test'
+
+async function run(command: string, args: readonly string[]): Promise<number> {
+  const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (code) => resolve(code ?? 1))
+  })
+}
+
+async function timed(name: string, work: () => Promise<{ passed: number; failed: number }>): Promise<Outcome> {
+  console.log(`\n== ${name}`)
+  const start = Date.now()
+  const counts = await work()
+  return { name, ...counts, seconds: (Date.now() - start) / 1000 }
+}
+
+async function check(name: string, command: string, args: readonly string[]): Promise<Outcome> {
+  return timed(name, async () => {
+    const failed = (await run(command, args)) === 0 ? 0 : 1
+    return { passed: 1 - failed, failed }
+  })
+}
+
+async function suite(project: string): Promise<Outcome> {
+  return timed(`${project} tests`, async () => {
+    const file = `${REPORTS}/${project}.json`
+    const code = await run('vitest', [
+      'run',
+      '--project',
+      project,
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${file}`,
+    ])
+    const report = await readReport(file)
+    if (!report) return { passed: 0, failed: 1 }
+    // A file that dies before its first test has no test that could fail, so it is counted itself.
+    const broken = report.testResults.filter((r) => r.status === 'failed' && r.assertionResults.length === 0).length
+    const failed = report.numFailedTests + broken
+    return { passed: report.numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed }
+  })
+}
+
+async function readReport(file: string): Promise<VitestReport | undefined> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as VitestReport
+  } catch {
+    return undefined
+  }
+}
+
+async function endToEnd(): Promise<Outcome[]> {
+  if (process.env.SKIP_E2E === '1') {
+    console.log('\n== e2e tests: left out, because SKIP_E2E=1')
+    return []
+  }
+  if (getuid?.() !== 0) {
+    console.error(
+      '\n== e2e tests: the local cluster needs root (containerd, network bridge, mounts); run as root, or leave the end-to-end suite out with SKIP_E2E=1',
+    )
+    return [{ name: 'e2e tests', passed: 0, failed: 1, seconds: 0 }]
+  }
+  const up = await check('local stack', 'make', ['up'])
+  return up.failed > 0 ? [up] : [up, await suite('e2e')]
+}
+
+await mkdir(REPORTS, { recursive: true })
+const outcomes: Outcome[] = [
+  await check('lint', 'biome', ['check', '.']),
+  await check('types', 'tsc', ['--noEmit']),
+  await check('dead code', 'knip', []),
+  await suite('unit'),
+  await suite('integration'),
+  ...(await endToEnd()),
+]
+
+console.log('')
+for (const { name, passed, failed, seconds } of outcomes) {
+  console.log(
+    `${failed === 0 ? 'ok  ' : 'FAIL'} ${name.padEnd(20)} ${passed} passed, ${failed} failed, ${seconds.toFixed(0)} s`,
+  )
+}
+const total = outcomes.reduce((sum, o) => ({ passed: sum.passed + o.passed, failed: sum.failed + o.failed }), {
+  passed: 0,
+  failed: 0,
+})
+console.log(`\n${total.passed} passed, ${total.failed} failed`)
+process.exitCode = total.failed === 0 ? 0 : 1
