@@ -16,7 +16,7 @@ interface Column {
   priority?: 1
 }
 
-interface Kind {
+export interface Kind {
   kind: string
   plural: string
   shortName: string

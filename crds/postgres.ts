@@ -13,9 +13,12 @@ const caIsUsed: Rule = {
   fieldPath: '.sslMode',
 }
 
-const connection = {
-  host: hostname('DNS name or address of the server. It may change, to a promoted replica for example.'),
+const server = {
+  host: hostname('DNS name or address of the server. It may change, after a failover for example.'),
   port: port('TCP port.', 5432),
+}
+
+const access = {
   // Require, not VerifyFull: the servers of the big clouds are signed by authorities that no image has, so that a
   // verifying default would fail for most. Not Prefer, which libpq has: it falls back to plain text in silence.
   sslMode: oneOf(SSL_MODES, {
@@ -61,7 +64,7 @@ function fixed(field: string, why: string): Rule {
 
 export const postgresSource = object(
   {
-    ...connection,
+    ...server,
     database: string({
       description: 'Name of the database. Cannot be changed.',
       maxLength: IDENTIFIER_LENGTH,
@@ -73,6 +76,7 @@ export const postgresSource = object(
         },
       ],
     }),
+    ...access,
     replicas: optional(
       listMap(replica, ['host', 'port'], {
         description: 'Replicas that backfills may read, so that copying does not burden the primary.',
@@ -109,12 +113,13 @@ export const postgresSource = object(
 
 export const postgresDestination = object(
   {
-    ...connection,
+    ...server,
     database: string({
       description: 'Name of the database. Cannot be changed.',
       maxLength: IDENTIFIER_LENGTH,
       rules: [destinationFixed('database')],
     }),
+    ...access,
     schema: optional(
       identifier(
         'Schema of all tables that do not name one. By default each keeps the schema it has in the source. Cannot be changed.',

@@ -31,17 +31,20 @@ const s3 = object(
 
 const endpoints = object(
   {
-    redshiftData: optional(url('URL of the Data API.')),
-    s3: optional(url('URL of S3.')),
+    redshiftData: optional(url('redshiftData', 'URL of the Data API.')),
+    s3: optional(url('s3', 'URL of S3.')),
   },
   { description: 'Other endpoints than those of the region, for VPC endpoints and tests.' },
 )
 
-function url(description: string) {
+function url(field: string, description: string) {
   return string({
     description,
     maxLength: 1024,
-    matches: { pattern: '^https?://[^\\s]+$', message: 'must be a URL that begins with https:// or http://' },
+    matches: {
+      pattern: '^https?://[^\\s]+$',
+      message: `${field} must be a URL that begins with https:// or http://`,
+    },
   })
 }
 

@@ -11,13 +11,13 @@ const secretName = string({
   },
 })
 
-function secretKey(description: string, byDefault: string) {
+function secretKey(field: string, description: string, byDefault: string) {
   return string({
     description,
     maxLength: 253,
     matches: {
       pattern: '^[-._a-zA-Z0-9]+$',
-      message: 'must be a key of the Secret: letters, digits, hyphens, dots and underscores',
+      message: `${field} must be a key of a Secret: letters, digits, hyphens, dots and underscores`,
     },
     default: byDefault,
   })
@@ -27,8 +27,8 @@ export function credentialsRef(description: string) {
   return object(
     {
       name: secretName,
-      usernameKey: secretKey('Key of the user name in the Secret.', 'username'),
-      passwordKey: secretKey('Key of the password in the Secret.', 'password'),
+      usernameKey: secretKey('usernameKey', 'Key of the user name in the Secret.', 'username'),
+      passwordKey: secretKey('passwordKey', 'Key of the password in the Secret.', 'password'),
     },
     { description, atomic: true },
   )
@@ -38,7 +38,7 @@ export function caRef(description: string) {
   return object(
     {
       name: secretName,
-      key: secretKey('Key of the PEM file in the Secret.', 'ca.crt'),
+      key: secretKey('key', 'Key of the PEM file in the Secret.', 'ca.crt'),
     },
     { description, atomic: true },
   )
@@ -48,8 +48,12 @@ export function awsCredentialsRef(description: string) {
   return object(
     {
       name: secretName,
-      accessKeyIdKey: secretKey('Key of the access key id in the Secret.', 'accessKeyId'),
-      secretAccessKeyKey: secretKey('Key of the secret access key in the Secret.', 'secretAccessKey'),
+      accessKeyIdKey: secretKey('accessKeyIdKey', 'Key of the access key id in the Secret.', 'accessKeyId'),
+      secretAccessKeyKey: secretKey(
+        'secretAccessKeyKey',
+        'Key of the secret access key in the Secret.',
+        'secretAccessKey',
+      ),
     },
     { description, atomic: true },
   )
