@@ -39,8 +39,16 @@ const HAS_REPLICAS = 'size(self.source.postgres.?replicas.orValue([])) > 0'
 const REPLICA_NEEDED =
   'readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary'
 
-// The name that a table has in the destination, quoted so that no two different tables give the same text.
-const DESTINATION_NAME = `'"' + t.?destination.?schema.orValue(d == '' ? t.schema : d) + '"."' + t.?destination.?name.orValue(t.name) + '"'`
+// The name that a table has in the destination, quoted so that no two different tables give the same text. It is spelt
+// out with `has`, because optional values take from the API server what it knows about the length of the text.
+const DESTINATION_SCHEMA = [
+  'has(t.destination) && has(t.destination.schema) ? t.destination.schema',
+  'has(self.destination.postgres) && has(self.destination.postgres.schema) ? self.destination.postgres.schema',
+  'has(self.destination.redshift) && has(self.destination.redshift.schema) ? self.destination.redshift.schema',
+  't.schema',
+].join(' : ')
+const DESTINATION_TABLE = 'has(t.destination) && has(t.destination.name) ? t.destination.name : t.name'
+const DESTINATION_NAME = `'"' + (${DESTINATION_SCHEMA}) + '"."' + (${DESTINATION_TABLE}) + '"'`
 
 const rules: readonly Rule[] = [
   {
@@ -56,7 +64,7 @@ const rules: readonly Rule[] = [
   {
     // Comparing each with each exceeds what a rule may cost. A map refuses a second entry of the same name, and the
     // API server reports that refusal, name included, together with the message.
-    rule: `[self.destination.?postgres.?schema.or(self.destination.?redshift.?schema).orValue('')].all(d, size(self.tables.transformMapEntry(i, t, {${DESTINATION_NAME}: i})) == size(self.tables))`,
+    rule: `size(self.tables.transformMapEntry(i, t, {${DESTINATION_NAME}: i})) == size(self.tables)`,
     message:
       'two of tables have the same destination: give one of them another destination.schema or destination.name',
     fieldPath: '.tables',
