@@ -20,11 +20,18 @@ import type { LSN } from '../source/lsn.ts'
  * list is repeated (a header line of its own) inside a run whenever it differs from the line before (rule R19).
  *
  * A run that is larger than one Kafka record may be (a single huge row) is split over consecutive records by bytes;
- * each part carries the Kafka header `part` = `<index>/<count>` (from 1), and only the last makes the run complete.
+ * each part carries the Kafka headers `part` = `<index>/<count>` (from 1) and `run`, and only the last makes the run
+ * complete.
  */
 
 /** Kafka header that is set on every record of a split run, `"1/3"` … `"3/3"`. */
 export const PART_HEADER = 'part'
+
+/**
+ * Kafka header beside `part`: the same random text on all parts of one run, never used for another. Records of a capture
+ * that is being replaced can still arrive between the parts; this keeps the two apart.
+ */
+export const RUN_HEADER = 'run'
 
 /** `[name, type as format_type() gives it, 1-based position in the row's key or 0]` */
 export type HeaderColumn = readonly [name: string, type: string, key: number]

@@ -1,6 +1,6 @@
 /**
  * The port to the queue. Everything that Millrace asks of Kafka goes through these functions, so that the client library
- * can be replaced; `kafka.ts` is the only file that imports one. Every topic has one partition.
+ * can be replaced; `kafka/driver.ts` is the only file that imports one. Every topic has one partition.
  *
  * Failures are MillraceErrors: `QueueUnavailable` (retryable), `AuthenticationFailed`, `TLSFailed`, `HostUnreachable`,
  * `QueueLost` where a topic or an offset is gone.
@@ -12,7 +12,11 @@ export interface Queue {
   offsets(topic: string, signal: AbortSignal): Promise<TopicOffsets | undefined>
   /** Deletes records before `offset` (rule R24: only what the ledger has passed). */
   deleteBefore(topic: string, offset: bigint, signal: AbortSignal): Promise<void>
-  /** Idempotent, acks=all, one request in flight. Resolves when the broker has acknowledged all of it. */
+  /**
+   * Idempotent, acks=all, one request in flight. Resolves when the broker has acknowledged all of it; short failures are
+   * bridged inside without changing the order. After an error some of it may be in the queue and some not: the caller
+   * goes back to what it has recorded and sends everything after that again.
+   */
   send(batches: readonly TopicBatch[], signal: AbortSignal): Promise<void>
   /** Reads the whole topic once, from its start to its present end; for small control topics. */
   readAll(topic: string, signal: AbortSignal): Promise<QueueRecord[]>
@@ -34,6 +38,9 @@ export interface TopicBatch {
   readonly topic: string
   readonly records: readonly OutgoingRecord[]
 }
+
+/** Largest record that `send` takes, in bytes of value, key and headers together. */
+export const MAX_RECORD_BYTES = 900_000
 
 export interface OutgoingRecord {
   readonly value: Buffer
