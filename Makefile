@@ -1,0 +1,36 @@
+# Everything runs from the checkout: packages in node_modules, state in out/, what is built once in ~/.cache/millrace.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+INSTALLED := node_modules/.package-lock.json
+
+.PHONY: help up down status image demo test lint
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+$(INSTALLED): package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
+
+up: $(INSTALLED) ## Start the local cluster, Kafka, and PostgreSQL primary, replica and destination
+	@hack/packages.sh
+	@node hack/stack.ts up
+
+down: $(INSTALLED) ## Stop the local stack and remove what it made
+	@node hack/stack.ts down
+
+status: $(INSTALLED) ## Show what of the local stack runs, and where
+	@node hack/stack.ts status
+
+image: $(INSTALLED) ## Build the image millrace:dev, and load it into the local cluster if that runs
+	@node hack/image.ts
+
+demo: up image ## Replicate a sample database in the local stack
+	@node hack/demo.ts
+
+lint: $(INSTALLED) ## Check types, style and formatting
+	tsc --noEmit
+	biome check .
+
+test: $(INSTALLED) ## Run the unit and integration tests
+	@hack/packages.sh
+	vitest run --project unit --project integration

@@ -1,0 +1,3 @@
+module millrace.dev/hack/pause
+
+go 1.24.0

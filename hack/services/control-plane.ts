@@ -1,0 +1,5 @@
+export {
+  type ControlPlaneHandle,
+  type ControlPlaneOptions,
+  startControlPlane,
+} from '../cluster/control-plane.ts'
