@@ -19,13 +19,17 @@ export interface KubeApi {
     handler: WatchHandler<T>,
     signal: AbortSignal,
   ): Promise<void>
-  /** Server-side apply of `status`, forced, with this field manager. `undefined`: the object is gone. */
+  /**
+   * Server-side apply of `status`, forced, with this field manager. `undefined`: the object is gone. With a `uid`, another
+   * object that took its name counts as gone too.
+   */
   applyStatus<T extends KubeObject>(
     resource: Resource,
     name: string,
     fieldManager: string,
     status: object,
     signal: AbortSignal,
+    uid?: string,
   ): Promise<T | undefined>
 }
 
