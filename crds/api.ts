@@ -5,25 +5,15 @@ export const VERSION = 'v1alpha1'
 export const API_VERSION = `${GROUP}/${VERSION}` as const
 export const CATEGORY = 'millrace'
 
-export const PIPELINE_KIND = 'Pipeline'
-export const PIPELINE_PLURAL = 'pipelines'
-export const TABLE_BACKFILL_KIND = 'TableBackfill'
-export const TABLE_BACKFILL_PLURAL = 'tablebackfills'
-
 /** Where Pipelines are in the API, all namespaces; add `namespace` for one. */
-export const PIPELINES = {
-  group: GROUP,
-  version: VERSION,
-  plural: PIPELINE_PLURAL,
-  kind: PIPELINE_KIND,
-} as const
+export const PIPELINES = { group: GROUP, version: VERSION, plural: 'pipelines', kind: 'Pipeline' } as const
 
 /** Where TableBackfills are in the API, all namespaces; add `namespace` for one. */
 export const TABLE_BACKFILLS = {
   group: GROUP,
   version: VERSION,
-  plural: TABLE_BACKFILL_PLURAL,
-  kind: TABLE_BACKFILL_KIND,
+  plural: 'tablebackfills',
+  kind: 'TableBackfill',
 } as const
 
 /**
