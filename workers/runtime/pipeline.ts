@@ -79,8 +79,7 @@ export function watchPipeline(options: PipelineWatchOptions): PipelineWatch {
           {
             replace(objects) {
               backfills.clear()
-              for (const object of objects)
-                if (refersToUs(object)) backfills.set(object.metadata.name, object)
+              for (const object of objects) backfills.set(object.metadata.name, object)
               backfillsListed.resolve()
               notify()
             },
