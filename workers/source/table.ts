@@ -34,8 +34,9 @@ export interface TableDefinition extends TableName {
   readonly oid: number
   readonly columns: readonly Column[]
   /**
-   * Names of the columns that identify a row, in index order: the primary key, else the replica identity's index,
-   * else a unique index over NOT NULL columns. Empty: the table has no key (rule R14).
+   * Names of the columns that identify a row, in index order: the replica identity's index when one was chosen (deletes
+   * then carry only its columns), else the primary key, else, with replica identity full, a unique index over NOT NULL
+   * columns. Empty: the table has no key (rule R14).
    */
   readonly key: readonly string[]
   readonly replicaIdentity: 'default' | 'full' | 'index' | 'nothing'

@@ -1,0 +1,64 @@
+/**
+ * The questions to the source's catalog. All names come qualified by themselves, since sessions have nothing but
+ * pg_catalog in their search path.
+ */
+
+/** $1 schema, $2 name. */
+export const RELATION = `
+  SELECT c.oid, c.relkind, c.relreplident, c.relpersistence, c.relispartition,
+         pg_get_userbyid(c.relowner) AS owner,
+         has_table_privilege(c.oid, 'SELECT') AS readable
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = $1 AND c.relname = $2`
+
+/** $1 oid. Published columns only: neither dropped nor generated. */
+export const COLUMNS = `
+  SELECT a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.atttypid, a.atttypmod, a.attnotnull,
+         t.typtype, (t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A') AS is_array,
+         CASE WHEN t.typtype = 'd' THEN
+                (WITH RECURSIVE base(oid, modifier) AS (
+                   SELECT t.typbasetype, t.typtypmod
+                   UNION ALL
+                   SELECT b.typbasetype, b.typtypmod FROM base JOIN pg_type b ON b.oid = base.oid WHERE b.typtype = 'd')
+                 SELECT format_type(base.oid, base.modifier) FROM base JOIN pg_type b ON b.oid = base.oid
+                 WHERE b.typtype <> 'd')
+              WHEN t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A' THEN format_type(t.typelem, a.atttypmod)
+              ELSE format_type(a.atttypid, a.atttypmod) END AS base_type,
+         a.atthasmissing, (a.attmissingval::text::text[])[1] AS missing,
+         pg_get_expr(d.adbin, d.adrelid) AS default_expression, a.attidentity <> '' AS is_identity
+  FROM pg_attribute a
+  JOIN pg_type t ON t.oid = a.atttypid
+  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  ORDER BY a.attnum`
+
+/** $1 oid. Indexes that could identify a row, best first: fewest columns, then oldest. */
+export const UNIQUE_INDEXES = `
+  SELECT i.indisprimary, i.indisreplident,
+         (SELECT json_agg(a.attname ORDER BY k.place)
+          FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
+          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+          WHERE k.place <= i.indnkeyatts) AS columns
+  FROM pg_index i
+  WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
+    AND i.indpred IS NULL AND i.indexprs IS NULL
+    AND NOT EXISTS (
+      SELECT FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
+      JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+      WHERE k.place <= i.indnkeyatts AND (NOT a.attnotnull OR a.attgenerated <> ''))
+  ORDER BY i.indnkeyatts, i.indexrelid`
+
+/** $1 oid. The tables that hold the rows: the leaves of a partitioned table, else the table itself. */
+export const LEAVES = `
+  SELECT c.oid, n.nspname, c.relname, pg_relation_filenode(c.oid) AS filenode, i.xmin AS attached, i.cmin AS attached_command,
+         (SELECT a.xmin FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = -1) AS created
+  FROM pg_partition_tree($1::oid::regclass) t
+  JOIN pg_class c ON c.oid = t.relid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+  WHERE t.isleaf AND c.relkind IN ('r', 'f')
+  UNION ALL
+  SELECT c.oid, n.nspname, c.relname, pg_relation_filenode(c.oid), NULL, NULL, NULL
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.oid = $1 AND c.relkind = 'r' AND NOT c.relispartition
+  ORDER BY oid`

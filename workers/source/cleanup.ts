@@ -1,0 +1,36 @@
+import { sleep } from '../../lib/sleep.ts'
+import { quoteIdentifier } from '../../lib/sql.ts'
+import type { Connection } from './connect.ts'
+import { sqlState } from './postgres-errors.ts'
+import type { SourceNames } from './publication.ts'
+import { dropSlot, readSlot, slotInUse } from './slot.ts'
+
+const POLL_MILLISECONDS = 250
+const TRIES = 40
+
+/**
+ * Drops what a Pipeline owns in its source. Idempotent. A capture that still reads the slot is ended first: whoever calls
+ * this has decided that nobody shall read it any more. Throws `SlotInUse` when it does not let go within about 10 s.
+ */
+export async function dropSlotAndPublication(
+  connection: Connection,
+  names: SourceNames,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    const slot = await readSlot(connection, names.slot)
+    if (!slot) break
+    if (slot.activePid !== undefined) {
+      await connection.query('SELECT pg_terminate_backend($1::int)', [String(slot.activePid)])
+    }
+    try {
+      await dropSlot(connection, names.slot)
+      break
+    } catch (error) {
+      if (sqlState(error) !== '55006') throw error
+      if (attempt >= TRIES) throw slotInUse(names.slot, slot.activePid)
+    }
+    await sleep(POLL_MILLISECONDS, signal)
+  }
+  await connection.query(`DROP PUBLICATION IF EXISTS ${quoteIdentifier(names.publication)}`)
+}
