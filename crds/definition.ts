@@ -2,6 +2,7 @@
 
 import { CATEGORY, GROUP, PIPELINES, TABLE_BACKFILLS, VERSION } from './api.ts'
 import { pipelineSpec } from './pipeline.ts'
+import { pipelineRules } from './pipeline-rules.ts'
 import { pipelineStatus } from './pipeline-status.ts'
 import type { OpenApiSchema, Rule, Schema } from './schema.ts'
 import { tableBackfillSpec } from './table-backfill.ts'
@@ -42,7 +43,7 @@ export const pipelineKind: Kind = {
   description: 'A Pipeline keeps tables of one PostgreSQL database replicated into one destination.',
   spec: pipelineSpec,
   status: pipelineStatus,
-  rules: [nameAtMost(52)],
+  rules: [nameAtMost(52), ...pipelineRules],
   columns: [
     condition('Ready', 'Ready', 'Whether all tables stream and all parts are connected.'),
     {
@@ -182,7 +183,8 @@ function root(kind: Kind): OpenApiSchema {
     properties: {
       apiVersion: { type: 'string', description: 'Group and version of the API.' },
       kind: { type: 'string', description: 'Kind of the object.' },
-      metadata: { type: 'object' },
+      // The name is declared so that the rule about it can point at it.
+      metadata: { type: 'object', properties: { name: { type: 'string', maxLength: 253 } } },
       spec: kind.spec.openApi,
       status: kind.status.openApi,
     },
@@ -195,6 +197,7 @@ function nameAtMost(length: number): Rule {
   return {
     rule: `size(self.metadata.name) <= ${length}`,
     message: `metadata.name must be at most ${length} characters long, because pods are labelled with it: choose a shorter name`,
+    fieldPath: '.metadata.name',
   }
 }
 

@@ -1,7 +1,7 @@
 /** The queue between capture and apply. */
 
 import { SASL_MECHANISMS } from './api.ts'
-import { boolean, type Infer, integer, object, oneOf, optional, type Rule, set, string } from './schema.ts'
+import { boolean, type Infer, integer, object, oneOf, optional, set, string } from './schema.ts'
 import { caRef, credentialsRef } from './secrets.ts'
 
 const tls = object(
@@ -34,13 +34,6 @@ const sasl = object(
   { description: 'Authentication with the brokers. Without it, none.' },
 )
 
-const prefixFixed: Rule = {
-  rule: 'has(self.topicPrefix) == has(oldSelf.topicPrefix) && (!has(self.topicPrefix) || self.topicPrefix == oldSelf.topicPrefix)',
-  message:
-    'topicPrefix cannot be changed, because what is queued in the old topics would be lost: restore the old value, or create another Pipeline',
-  fieldPath: '.topicPrefix',
-}
-
 export const kafkaQueue = object(
   {
     bootstrapServers: set(
@@ -58,7 +51,7 @@ export const kafkaQueue = object(
     topicPrefix: optional(
       string({
         description:
-          'Begin of the topic names <prefix>.<schema>.<table>. By default <namespace>.<name> of the Pipeline. Two Pipelines must not share one. Cannot be changed.',
+          'Begin of the topic names <prefix>.<schema>.<table>. By default <namespace>.<name> of the Pipeline. Two Pipelines must not share one. Cannot be changed once capture was connected.',
         maxLength: 120,
         matches: {
           pattern: '^[a-zA-Z0-9._-]+$',
@@ -82,7 +75,7 @@ export const kafkaQueue = object(
       default: 3600,
     }),
   },
-  { description: 'A Kafka cluster (2.8 or later), with one topic per table.', rules: [prefixFixed] },
+  { description: 'A Kafka cluster (2.8 or later), with one topic per table.' },
 )
 
 export type KafkaQueue = Infer<typeof kafkaQueue>

@@ -3,11 +3,13 @@
 import { DELETION_POLICIES, ON_GAP, PIPELINE_STATES } from './api.ts'
 import { kafkaQueue } from './kafka.ts'
 import type { CustomResource } from './metadata.ts'
+import { pipelineSpecRules } from './pipeline-rules.ts'
 import type { pipelineStatus } from './pipeline-status.ts'
 import { podTemplate } from './pods.ts'
 import { postgresDestination, postgresSource } from './postgres.ts'
 import { redshiftDestination } from './redshift.ts'
-import { type Infer, type Input, object, oneOf, optional, type Rule } from './schema.ts'
+import { exactlyOne } from './rules.ts'
+import { type Infer, type Input, object, oneOf, optional } from './schema.ts'
 import { applySettings, backfillSettings } from './settings.ts'
 import { pipelineTables } from './tables.ts'
 
@@ -19,57 +21,9 @@ const destination = object(
   { postgres: optional(postgresDestination), redshift: optional(redshiftDestination) },
   {
     description: 'Where rows go: exactly one of postgres and redshift.',
-    rules: [
-      {
-        rule: 'has(self.postgres) != has(self.redshift)',
-        message:
-          'exactly one of destination.postgres and destination.redshift must be set: keep one, and create another Pipeline for the other',
-      },
-      {
-        rule: 'has(self.postgres) == has(oldSelf.postgres)',
-        message:
-          'destination cannot be changed to another kind, because it would begin empty: create another Pipeline',
-      },
-    ],
+    rules: [exactlyOne('postgres', 'redshift', 'add one, or move one to another Pipeline')],
   },
 )
-
-const HAS_REPLICAS = 'size(self.source.postgres.?replicas.orValue([])) > 0'
-
-const REPLICA_NEEDED =
-  'readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary'
-
-// The name that a table has in the destination, quoted so that no two different tables give the same text. It is spelt
-// out with `has`, because optional values take from the API server what it knows about the length of the text.
-const DESTINATION_SCHEMA = [
-  'has(t.destination) && has(t.destination.schema) ? t.destination.schema',
-  'has(self.destination.postgres) && has(self.destination.postgres.schema) ? self.destination.postgres.schema',
-  'has(self.destination.redshift) && has(self.destination.redshift.schema) ? self.destination.redshift.schema',
-  't.schema',
-].join(' : ')
-const DESTINATION_TABLE = 'has(t.destination) && has(t.destination.name) ? t.destination.name : t.name'
-const DESTINATION_NAME = `'"' + (${DESTINATION_SCHEMA}) + '"."' + (${DESTINATION_TABLE}) + '"'`
-
-const rules: readonly Rule[] = [
-  {
-    rule: `self.backfill.?readFrom.orValue('') != 'Replica' || ${HAS_REPLICAS}`,
-    message: REPLICA_NEEDED,
-    fieldPath: '.backfill.readFrom',
-  },
-  {
-    rule: `self.tables.all(t, t.?backfill.?readFrom.orValue('') != 'Replica') || ${HAS_REPLICAS}`,
-    message: REPLICA_NEEDED,
-    fieldPath: '.tables',
-  },
-  {
-    // Comparing each with each exceeds what a rule may cost. A map refuses a second entry of the same name, and the
-    // API server reports that refusal, name included, together with the message.
-    rule: `size(self.tables.transformMapEntry(i, t, {${DESTINATION_NAME}: i})) == size(self.tables)`,
-    message:
-      'two of tables have the same destination: give one of them another destination.schema or destination.name',
-    fieldPath: '.tables',
-  },
-]
 
 export const pipelineSpec = object(
   {
@@ -97,7 +51,7 @@ export const pipelineSpec = object(
     }),
     podTemplate,
   },
-  { description: 'What should be.', rules },
+  { description: 'What should be.', rules: pipelineSpecRules },
 )
 
 export type PipelineSpec = Infer<typeof pipelineSpec>

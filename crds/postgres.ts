@@ -1,17 +1,21 @@
 /** PostgreSQL as the source and as a destination. */
 
 import { SSL_MODES } from './api.ts'
-import { type Infer, integer, listMap, object, oneOf, optional, type Rule, string } from './schema.ts'
+import { showing } from './rules.ts'
+import { type Infer, integer, listMap, object, oneOf, optional, string } from './schema.ts'
 import { caRef, credentialsRef } from './secrets.ts'
 import { hostname, IDENTIFIER_LENGTH, identifier, port } from './shapes.ts'
 
 // A CA that is not looked at gives a false sense of safety, so it is refused rather than ignored.
-const caIsUsed: Rule = {
-  rule: "!has(self.caSecretRef) || self.sslMode in ['VerifyCA', 'VerifyFull']",
-  message:
-    'sslMode must be VerifyFull or VerifyCA when caSecretRef is set, since the other modes verify nothing: change sslMode or remove caSecretRef',
-  fieldPath: '.sslMode',
-}
+const caIsUsed = showing(
+  {
+    rule: "!has(self.caSecretRef) || self.sslMode in ['VerifyCA', 'VerifyFull']",
+    message:
+      'sslMode must be VerifyFull or VerifyCA when caSecretRef is set, since the other modes verify nothing: change sslMode or remove caSecretRef',
+    fieldPath: '.sslMode',
+  },
+  `'found "' + self.sslMode + '"'`,
+)
 
 const server = {
   host: hostname('DNS name or address of the server. It may change, after a failover for example.'),
@@ -47,34 +51,12 @@ const replica = object(
   { description: 'A streaming replica of the source: same database, same TLS settings.' },
 )
 
-const sourceRules: readonly Rule[] = [
-  caIsUsed,
-  fixed('publication', 'what it held is not known to another one'),
-  fixed('slot', 'another slot does not have the changes since this one began'),
-]
-
-/** Unset means the derived name, so setting a name later is a change like any other. */
-function fixed(field: string, why: string): Rule {
-  return {
-    rule: `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`,
-    message: `${field} cannot be changed, because ${why}: restore the old value, or create another Pipeline`,
-    fieldPath: `.${field}`,
-  }
-}
-
 export const postgresSource = object(
   {
     ...server,
     database: string({
-      description: 'Name of the database. Cannot be changed.',
+      description: 'Name of the database. Cannot be changed once capture was connected.',
       maxLength: IDENTIFIER_LENGTH,
-      rules: [
-        {
-          rule: 'self == oldSelf',
-          message:
-            'database cannot be changed, because another database has another history: create another Pipeline',
-        },
-      ],
     }),
     ...access,
     replicas: optional(
@@ -85,13 +67,13 @@ export const postgresSource = object(
     ),
     publication: optional(
       identifier(
-        'Name of the publication, made and kept by Millrace. By default millrace_<namespace>_<name>, with every other character than a-z, 0-9 and _ replaced, and shortened with a hash to 63 characters. Cannot be changed.',
+        'Name of the publication, made and kept by Millrace. By default millrace_<namespace>_<name>, with every other character than a-z, 0-9 and _ replaced, and shortened with a hash to 63 characters. Cannot be changed once capture was connected.',
       ),
     ),
     slot: optional(
       string({
         description:
-          'Name of the replication slot, made and kept by Millrace. By default the same as that of the publication. Cannot be changed.',
+          'Name of the replication slot, made and kept by Millrace. By default the same as that of the publication. Cannot be changed once capture was connected.',
         maxLength: 63,
         matches: {
           pattern: '^[a-z0-9_]+$',
@@ -108,51 +90,34 @@ export const postgresSource = object(
       default: 10,
     }),
   },
-  { description: 'The PostgreSQL server (14 or later) that is replicated: the primary.', rules: sourceRules },
+  { description: 'The PostgreSQL server (14 or later) that is replicated: the primary.', rules: [caIsUsed] },
 )
 
 export const postgresDestination = object(
   {
     ...server,
     database: string({
-      description: 'Name of the database. Cannot be changed.',
+      description: 'Name of the database. Cannot be changed once tables were applied.',
       maxLength: IDENTIFIER_LENGTH,
-      rules: [destinationFixed('database')],
     }),
     ...access,
     schema: optional(
       identifier(
-        'Schema of all tables that do not name one. By default each keeps the schema it has in the source. Cannot be changed.',
+        'Schema of all tables that do not name one. By default each keeps the schema it has in the source. Cannot be changed once tables were applied.',
       ),
     ),
     ledgerSchema: string({
       description:
-        'Schema of the tables in which Millrace records what is durably in the destination. Cannot be changed.',
+        'Schema of the tables in which Millrace records what is durably in the destination. Cannot be changed once tables were applied.',
       maxLength: IDENTIFIER_LENGTH,
       default: 'millrace',
-      rules: [destinationFixed('ledgerSchema')],
     }),
   },
-  { description: 'A PostgreSQL database (14 or later).', rules: [caIsUsed, schemaFixed()] },
+  {
+    description: 'A PostgreSQL database (14 or later).',
+    rules: [caIsUsed],
+  },
 )
-
-/** For a required field of a destination. */
-export function destinationFixed(field: string): Rule {
-  return {
-    rule: 'self == oldSelf',
-    message: `${field} cannot be changed, because the record of what was applied is kept there: create another Pipeline`,
-  }
-}
-
-/** For the default schema of a destination: changing it would move tables away from their rows. */
-export function schemaFixed(): Rule {
-  return {
-    rule: 'has(self.schema) == has(oldSelf.schema) && (!has(self.schema) || self.schema == oldSelf.schema)',
-    message:
-      'schema cannot be changed, because the tables would be left behind: restore the old value, or create another Pipeline',
-    fieldPath: '.schema',
-  }
-}
 
 export type PostgresSource = Infer<typeof postgresSource>
 export type PostgresReplica = Infer<typeof replica>

@@ -1,6 +1,6 @@
 /** Amazon Redshift as a destination, through its Data API and S3. */
 
-import { destinationFixed, schemaFixed } from './postgres.ts'
+import { exactlyOne } from './rules.ts'
 import { type Infer, object, optional, type Rule, string } from './schema.ts'
 import { awsCredentialsRef } from './secrets.ts'
 import { IDENTIFIER_LENGTH, identifier } from './shapes.ts'
@@ -49,11 +49,11 @@ function url(field: string, description: string) {
 }
 
 const rules: readonly Rule[] = [
-  {
-    rule: 'has(self.clusterIdentifier) != has(self.workgroupName)',
-    message:
-      'exactly one of clusterIdentifier and workgroupName must be set: clusterIdentifier for a provisioned cluster, workgroupName for Redshift Serverless',
-  },
+  exactlyOne(
+    'clusterIdentifier',
+    'workgroupName',
+    'the former for a provisioned cluster, the latter for Redshift Serverless',
+  ),
   {
     rule: '!has(self.dbUser) || !has(self.secretArn)',
     message: 'dbUser and secretArn exclude each other: remove one of them',
@@ -64,7 +64,6 @@ const rules: readonly Rule[] = [
       'dbUser is only for a provisioned cluster: remove it, then Redshift Serverless takes the IAM identity of the pods, or set secretArn',
     fieldPath: '.dbUser',
   },
-  schemaFixed(),
 ]
 
 export const redshiftDestination = object(
@@ -88,9 +87,8 @@ export const redshiftDestination = object(
       }),
     ),
     database: string({
-      description: 'Name of the database. Cannot be changed.',
+      description: 'Name of the database. Cannot be changed once tables were applied.',
       maxLength: 64,
-      rules: [destinationFixed('database')],
     }),
     dbUser: optional(
       string({
@@ -126,15 +124,14 @@ export const redshiftDestination = object(
     ),
     schema: optional(
       identifier(
-        'Schema of all tables that do not name one. By default each keeps the schema it has in the source. Cannot be changed.',
+        'Schema of all tables that do not name one. By default each keeps the schema it has in the source. Cannot be changed once tables were applied.',
       ),
     ),
     ledgerSchema: string({
       description:
-        'Schema of the tables in which Millrace records what is durably in the destination. Cannot be changed.',
+        'Schema of the tables in which Millrace records what is durably in the destination. Cannot be changed once tables were applied.',
       maxLength: IDENTIFIER_LENGTH,
       default: 'millrace',
-      rules: [destinationFixed('ledgerSchema')],
     }),
   },
   { description: 'A database of Amazon Redshift.', rules },

@@ -46,7 +46,11 @@ describe('scalars', () => {
       matches: { pattern: '^[a-z]+$', message: 'name must be low' },
     })
     expect(openApi['x-kubernetes-validations']).toEqual([
-      { rule: "self.matches(r'^[a-z]+$')", message: 'name must be low' },
+      {
+        rule: "self.matches(r'^[a-z]+$')",
+        message: 'name must be low',
+        messageExpression: `"name must be low (" + ('found "' + self + '"') + ')'`,
+      },
     ])
   })
 })

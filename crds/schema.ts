@@ -7,13 +7,16 @@
  * what a person writes, leaves it optional.
  */
 
-/** One CEL rule. `message` names the field and the cure; the API server adds the path and what was found. */
+import { matching } from './rules.ts'
+
+/** One CEL rule. `message` names the field and the cure; the API server puts the path before it. */
 export interface Rule {
   rule: string
   message: string
+  /** CEL expression for the message. `message` is taken where it fails. */
+  messageExpression?: string
   /** Path of the offending field below the place of the rule, `.destination` for example. */
   fieldPath?: string
-  reason?: 'FieldValueInvalid' | 'FieldValueForbidden' | 'FieldValueRequired' | 'FieldValueDuplicate'
 }
 
 /** The subset of JSON Schema that a structural schema of Kubernetes consists of. */
@@ -92,14 +95,12 @@ type PresenceOf<O> = O extends { default: unknown } ? 'defaulted' : 'required'
 
 /** A string; without `minLength` the empty one is refused, since no field of the API has a use for it. */
 export function string<const O extends StringOptions>(options: O): Schema<string, string, PresenceOf<O>> {
-  const { minLength = options.format || options.pattern ? undefined : 1 } = options
   const { maxLength, pattern, format, matches } = options
-  const rules = matches ? [...(options.rules ?? []), matching(matches)] : options.rules
+  const { minLength = format || pattern || matches ? undefined : 1 } = options
+  const rules = matches
+    ? [...(options.rules ?? []), matching(matches.pattern, matches.message)]
+    : options.rules
   return make({ ...options, rules }, { type: 'string', format, minLength, maxLength, pattern })
-}
-
-function matching({ pattern, message }: { pattern: string; message: string }): Rule {
-  return { rule: `self.matches(r'${pattern}')`, message }
 }
 
 /** A 64-bit integer. Values come from JavaScript, so they stay exact up to 2^53. */

@@ -7,7 +7,7 @@ const secretName = string({
   maxLength: 253,
   matches: {
     pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$',
-    message: 'name must be that of a Secret: lower case letters, digits, hyphens and dots',
+    message: 'name must be the name of a Secret: lower case letters, digits, hyphens and dots',
   },
 })
 

@@ -2,30 +2,14 @@
 
 import { DESTINATION_ACTIONS } from './api.ts'
 import type { CustomResource } from './metadata.ts'
-import {
-  boolean,
-  described,
-  type Infer,
-  type Input,
-  integer,
-  object,
-  oneOf,
-  type Rule,
-  string,
-} from './schema.ts'
+import { fixed } from './rules.ts'
+import { boolean, described, type Infer, type Input, integer, object, oneOf, string } from './schema.ts'
 import { backfillOverrides } from './settings.ts'
 import { tableName } from './shapes.ts'
 import type { tableBackfillStatus } from './table-backfill-status.ts'
 
-/** A backfill has run, or runs, with what it was created with. */
-function fixed(field: string): readonly Rule[] {
-  return [
-    {
-      rule: 'self == oldSelf',
-      message: `${field} cannot be changed: create another TableBackfill`,
-    },
-  ]
-}
+// A backfill has run, or runs, with what it was created with.
+const CURE = ': create another TableBackfill'
 
 export const tableBackfillSpec = object(
   {
@@ -34,31 +18,31 @@ export const tableBackfillSpec = object(
       {
         description: 'The Pipeline that replicates the table. Cannot be changed.',
         atomic: true,
-        rules: fixed('pipelineRef'),
+        rules: [fixed('pipelineRef', CURE, '{}.name')],
       },
     ),
     table: described(tableName, {
       description:
         'The table, by its name in the source; it must be in the list of the Pipeline. Cannot be changed.',
-      rules: fixed('table'),
+      rules: [fixed('table', CURE, `{}.schema + '.' + {}.name`)],
     }),
     destinationTable: oneOf(DESTINATION_ACTIONS, {
       description:
         'What happens to the destination table before the copy. DoNothing: rows are written over what is there. Truncate: it is emptied; columns, indexes and grants stay. Drop: it is dropped and made anew as the source has it; views that depend on it are dropped too. Cannot be changed.',
       default: 'DoNothing',
-      rules: fixed('destinationTable'),
+      rules: [fixed('destinationTable', CURE)],
     }),
     backfill: object(backfillOverrides, {
       description: 'Where this backfill copies in another way than the Pipeline says. Cannot be changed.',
       default: {},
-      rules: fixed('backfill'),
+      rules: [{ rule: 'self == oldSelf', message: `backfill cannot be changed${CURE}` }],
     }),
     backoffLimit: integer({
       description: 'Attempts that may fail before the backfill is given up. Cannot be changed.',
       min: 0,
       max: 1000,
       default: 10,
-      rules: fixed('backoffLimit'),
+      rules: [{ rule: 'self == oldSelf', message: `backoffLimit cannot be changed${CURE}` }],
     }),
     suspend: boolean({
       description:
@@ -72,7 +56,7 @@ export const tableBackfillSpec = object(
       rules: [
         {
           rule: 'self || !oldSelf',
-          message: 'cancel cannot be taken back: create another TableBackfill',
+          message: `cancel cannot be taken back${CURE}`,
         },
       ],
     }),

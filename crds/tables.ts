@@ -1,7 +1,8 @@
 /** The list of tables of a Pipeline. */
 
 import { INITIAL_BACKFILLS } from './api.ts'
-import { type Infer, listMap, object, oneOf, optional, type Rule, set, string } from './schema.ts'
+import { exactlyOne, showing } from './rules.ts'
+import { type Infer, listMap, object, oneOf, optional, set, string } from './schema.ts'
 import { tableBackfillSettings } from './settings.ts'
 import { IDENTIFIER_LENGTH, identifier } from './shapes.ts'
 
@@ -16,12 +17,7 @@ const columns = object(
   {
     description:
       'Which columns are replicated; without it all. A column that is added here later has its values from then on, and those of before after a TableBackfill.',
-    rules: [
-      {
-        rule: 'has(self.include) != has(self.exclude)',
-        message: 'exactly one of include and exclude must be set: remove the other, or the whole of columns',
-      },
-    ],
+    rules: [exactlyOne('include', 'exclude', 'remove the other, or columns as a whole')],
   },
 )
 
@@ -37,12 +33,15 @@ const destination = object(
 )
 
 // The rule is on the table because one on `destination` would not see it come and go.
-const destinationFixed: Rule = {
-  rule: 'has(self.destination) == has(oldSelf.destination) && (!has(self.destination) || self.destination == oldSelf.destination)',
-  message:
-    'destination cannot be changed, because the rows would be left behind: remove the table from the list, and add it again with the new destination',
-  fieldPath: '.destination',
-}
+const destinationFixed = showing(
+  {
+    rule: 'has(self.destination) == has(oldSelf.destination) && (!has(self.destination) || self.destination == oldSelf.destination)',
+    message:
+      'destination cannot be changed, because the rows would be left behind: remove the table from the list, and add it again with the new destination',
+    fieldPath: '.destination',
+  },
+  `'table ' + self.schema + '.' + self.name`,
+)
 
 const pipelineTable = object(
   {
