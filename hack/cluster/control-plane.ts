@@ -1,9 +1,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { request } from 'node:https'
 import { join } from 'node:path'
 import { type Daemon, daemon, type Lifetime } from '../process/daemon.ts'
 import { freePort } from '../process/ports.ts'
 import { until } from '../process/wait.ts'
+import { apiGet } from './api.ts'
 import { type Certificates, certificates } from './certificates.ts'
 import { kubeBinary } from './kube-binary.ts'
 import { renderKubeconfig, tokens, type UserKey, users } from './kubeconfig.ts'
@@ -18,6 +18,8 @@ export interface ControlPlaneOptions {
   host?: string
   /** Port of the API server. Default: a free one. */
   port?: number
+  /** Ports of etcd for clients and for other members. Default: free ones. */
+  etcdPorts?: readonly [number, number]
   lifetime?: Lifetime
   /** Folder for logs. Default: `dir`. */
   logDir?: string
@@ -51,7 +53,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const certs = await certificates(join(dir, 'pki'), ['127.0.0.1', host, serviceAddress])
   const kubeconfigs = writeKubeconfigs(dir, server, certs)
 
-  const [etcdPort, peerPort] = [await freePort(), await freePort()]
+  const [etcdPort, peerPort] = options.etcdPorts ?? [await freePort(), await freePort()]
   const common = { dir, lifetime, orphanSignal: 'SIGKILL' as const }
   const etcd = daemon({
     ...common,
@@ -67,10 +69,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     // In-flight watches would hold an orderly end up for a minute.
     stopTimeoutMs: 3_000,
   })
-  etcd.start()
-  apiserver.start()
+  for (const part of [etcd, apiserver]) if (!part.running()) part.start()
   const ca = readFileSync(certs.ca, 'utf8')
-  await until(() => ready(server, ca), {
+  await until(async () => (await apiGet({ server, ca }, '/readyz')).ok, {
     what: `the API server on ${server}`,
     timeoutMs: 90_000,
     assertPossible: () => {
@@ -133,7 +134,6 @@ function apiserverFlags({ dir, host, port, etcdPort, certs }: ApiserverOptions):
     `--tls-cert-file=${certs.serverCert}`,
     `--tls-private-key-file=${certs.serverKey}`,
     `--client-ca-file=${certs.ca}`,
-    `--kubelet-certificate-authority=`,
     `--kubelet-client-certificate=${certs.clientCert}`,
     `--kubelet-client-key=${certs.clientKey}`,
     '--kubelet-preferred-address-types=InternalIP',
@@ -147,17 +147,4 @@ function apiserverFlags({ dir, host, port, etcdPort, certs }: ApiserverOptions):
     '--allow-privileged=true',
     '--profiling=false',
   ]
-}
-
-/** True when the API server says it is ready. The readiness page is open to everyone. */
-function ready(server: string, ca: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const asked = request(`${server}/readyz`, { ca, timeout: 2000, agent: false }, (response) => {
-      response.resume()
-      resolve(response.statusCode === 200)
-    })
-    asked.on('error', reject)
-    asked.on('timeout', () => asked.destroy(new Error('no answer')))
-    asked.end()
-  })
 }

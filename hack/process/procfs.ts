@@ -50,3 +50,18 @@ export function residentBytes(pid: number): number {
     return 0
   }
 }
+
+/** Live processes whose command line holds all of `texts`. */
+export function processesMatching(texts: readonly string[]): ProcessId[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && texts.every((text) => commandLine(name).includes(text)))
+    .flatMap((name) => identify(Number(name)) ?? [])
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+  } catch {
+    return ''
+  }
+}

@@ -33,6 +33,7 @@ export interface KafkaHandle {
   bootstrap: string
   /** `host:port` of the further listeners, in their order. */
   more: string[]
+  logFile: string
   pid(): number | undefined
   /** Ends it in order, or by the given signal. */
   stop(signal?: NodeJS.Signals): Promise<void>
@@ -51,36 +52,48 @@ const address = ({ host, port }: Listener) => `${host}:${port}`
  * folder, 3 s with a used one. Fails with the end of the broker's log when the broker exits or is not there in a minute.
  */
 export async function startKafka(options: KafkaOptions): Promise<KafkaHandle> {
-  const { dir } = options
-  mkdirSync(dir, { recursive: true })
-  const first = { host: options.host ?? '127.0.0.1', port: options.port ?? (await freePort()) }
-  const more = options.moreListeners ?? []
-  const dataDir = join(dir, 'data')
-  const propertiesFile = join(dir, 'server.properties')
-  const properties = brokerProperties({
-    dataDir,
-    clients: [first, ...more],
+  const handle = await describeKafka({
+    ...options,
+    port: options.port ?? (await freePort()),
     controllerPort: options.controllerPort ?? (await freePort()),
-    settings: options.settings,
   })
-  writeFileSync(propertiesFile, properties)
+  await handle.start()
+  return handle
+}
+
+/**
+ * Describes a broker with these addresses and sets its folder up, without starting it: how another process takes over
+ * a detached one.
+ */
+export async function describeKafka(
+  options: KafkaOptions & { port: number; controllerPort: number },
+): Promise<KafkaHandle> {
+  const first = { host: options.host ?? '127.0.0.1', port: options.port }
+  const more = options.moreListeners ?? []
+  const dataDir = join(options.dir, 'data')
+  const propertiesFile = join(options.dir, 'server.properties')
+  const { controllerPort, settings } = options
+  mkdirSync(options.dir, { recursive: true })
+  writeFileSync(
+    propertiesFile,
+    brokerProperties({ dataDir, clients: [first, ...more], controllerPort, settings }),
+  )
   const jars = await kafkaJars()
   if (!existsSync(join(dataDir, 'meta.properties'))) await format(jars, propertiesFile)
 
   const broker = daemon(brokerDaemon(options, jars, propertiesFile))
-  const bootstrap = address(first)
   const start = async () => {
     if (!broker.running()) broker.start()
     await until(() => brokerAnswers(first.host, first.port), {
-      what: `Kafka on ${bootstrap}`,
+      what: `Kafka on ${address(first)}`,
       timeoutMs: 60_000,
       assertPossible: broker.assertRunning,
     })
   }
-  await start()
   return {
-    bootstrap,
+    bootstrap: address(first),
     more: more.map(address),
+    logFile: broker.logFile,
     pid: () => broker.running()?.pid,
     stop: broker.stop,
     kill9: broker.kill9,

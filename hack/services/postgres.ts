@@ -9,14 +9,14 @@ import {
   dataDirOf,
   hasData,
   initData,
-  launch,
   makeServerDir,
   type PostgresHandle,
   query,
   type ServerOptions,
+  serverHandle,
 } from './postgres/server.ts'
 
-export { databaseUrl, type PostgresHandle, query, type StopMode } from './postgres/server.ts'
+export { databaseUrl, onDatabase, type PostgresHandle, query, type StopMode } from './postgres/server.ts'
 
 export interface PostgresOptions {
   /** Folder for data, pid file and log. Data already there is used again. */
@@ -43,6 +43,16 @@ export interface PostgresOptions {
 
 const DEFAULT_PASSWORD = 'postgres'
 
+/**
+ * Describes a server that one of the functions below has set up before, without starting it: how another process
+ * takes over a detached one.
+ */
+export function existingPostgres(
+  options: PostgresOptions & { port: number; name: string; password: string },
+): PostgresHandle {
+  return serverHandle(options)
+}
+
 async function resolve(options: PostgresOptions, name: string): Promise<ServerOptions> {
   return {
     ...options,
@@ -56,7 +66,7 @@ async function startServer(server: ServerOptions, ...layers: Settings[]): Promis
   makeServerDir(server.dir)
   if (!hasData(server.dir)) await initData(server)
   configure(server, ...layers)
-  return launch(server)
+  return startedHandle(server)
 }
 
 /** Starts a plain server, for example a destination, and waits until it answers: about 2 s. */
@@ -93,7 +103,13 @@ export async function startReplica(
     wal_receiver_timeout: '10s',
     wal_retrieve_retry_interval: '500ms',
   })
-  return launch(server)
+  return startedHandle(server)
+}
+
+async function startedHandle(server: ServerOptions): Promise<PostgresHandle> {
+  const handle = serverHandle(server)
+  await handle.start()
+  return handle
 }
 
 async function makeSlot(url: string, slot: string) {

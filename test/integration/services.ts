@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import { Client } from 'pg'
 import { inject } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
-import { query } from '../../hack/services/postgres.ts'
+import { onDatabase, query } from '../../hack/services/postgres.ts'
 import './global-setup.ts'
+
+export { onDatabase } from '../../hack/services/postgres.ts'
 
 // The servers below are shared by all test files and stay up. A test that kills, restarts or reconfigures a server
 // starts one of its own in `tempDir()`, by the functions of hack/services, and stops it afterwards.
@@ -75,13 +77,6 @@ export async function withClient<T>(url: string, work: (client: Client) => Promi
   } finally {
     await client.end()
   }
-}
-
-/** The same server and user, another database. */
-export function onDatabase(url: string, name: string): string {
-  const changed = new URL(url)
-  changed.pathname = `/${name}`
-  return changed.href
 }
 
 async function dropDatabase(admin: string, name: string) {

@@ -1,7 +1,7 @@
 import { chownSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Client } from 'pg'
-import { type Daemon, daemon, type Lifetime } from '../../process/daemon.ts'
+import { daemon, type Lifetime } from '../../process/daemon.ts'
 import { run } from '../../process/run.ts'
 import { unprivilegedUser, userOptions, withPrivileges } from '../../process/user.ts'
 import { until } from '../../process/wait.ts'
@@ -37,6 +37,7 @@ export interface PostgresHandle {
   port: number
   password: string
   dataDir: string
+  logFile: string
   pid(): number | undefined
   /** Ends it; by default without waiting for clients, but in order. */
   stop(mode?: StopMode): Promise<void>
@@ -57,6 +58,13 @@ const stopSignals: Record<StopMode, NodeJS.Signals> = {
 /** URL of a database on this machine. */
 export function databaseUrl(user: string, password: string, port: number, database: string): string {
   return `postgres://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`
+}
+
+/** The same server and user, another database. */
+export function onDatabase(url: string, database: string): string {
+  const changed = new URL(url)
+  changed.pathname = `/${database}`
+  return changed.href
 }
 
 export const dataDirOf = (dir: string) => join(dir, 'data')
@@ -107,8 +115,9 @@ export function configure(options: ServerOptions, ...layers: Settings[]) {
   writeFileSync(join(dataDirOf(options.dir), 'pg_hba.conf'), renderHba(options.networks ?? []))
 }
 
-/** Starts a server on a filled, configured folder and waits until it answers queries. */
-export async function launch(options: ServerOptions): Promise<PostgresHandle> {
+/** Describes a server with a filled, configured folder. It is not started, and may run already. */
+export function serverHandle(options: ServerOptions): PostgresHandle {
+  const url = databaseUrl('postgres', options.password, options.port, 'postgres')
   const server = daemon({
     name: options.name,
     command: [postgresBinaries().postgres, '-D', dataDirOf(options.dir)],
@@ -121,13 +130,6 @@ export async function launch(options: ServerOptions): Promise<PostgresHandle> {
     orphanSignal: stopSignals.immediate,
     stopTimeoutMs: 30_000,
   })
-  const handle = handleOf(options, server)
-  await handle.start()
-  return handle
-}
-
-function handleOf(options: ServerOptions, server: Daemon): PostgresHandle {
-  const url = databaseUrl('postgres', options.password, options.port, 'postgres')
   const start = async () => {
     if (!server.running()) server.start()
     await until(() => answers(url), {
@@ -143,6 +145,7 @@ function handleOf(options: ServerOptions, server: Daemon): PostgresHandle {
     port: options.port,
     password: options.password,
     dataDir: dataDirOf(options.dir),
+    logFile: server.logFile,
     pid: () => server.running()?.pid,
     stop,
     kill9: server.kill9,

@@ -1,0 +1,89 @@
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { Cluster, ClusterAccess } from '../cluster/cluster.ts'
+import { remembered } from '../process/remembered.ts'
+import { kafkaJars } from '../services/kafka/jars.ts'
+import { chooseConfig } from './config.ts'
+import { prepareDatabases } from './databases.ts'
+import { down, downOther } from './down.ts'
+import { renderEnv, stackVariables } from './env-file.ts'
+import { machineOwner, takeMachine } from './owner.ts'
+import type { StackPaths } from './paths.ts'
+import { existingServices, startServices } from './services.ts'
+import { stackCluster, stackConfig } from './stack.ts'
+
+/** Tag of the image of the checkout, whatever its content. */
+export const imageTag = 'millrace:dev'
+
+export interface UpOptions {
+  /** Ends the stack of another checkout that is in the way, instead of refusing. */
+  replace: boolean
+  log: (line: string) => void
+}
+
+/**
+ * Starts the stack, or what of it does not run, and waits until all of it answers. Fails when the stack of another
+ * checkout runs and `replace` is not set, as there can be one on a machine.
+ */
+export async function up(paths: StackPaths, { replace, log }: UpOptions) {
+  if (await isUp(paths, log)) {
+    log('the stack is up already')
+    return
+  }
+  await makeRoom(paths, replace, log)
+  const cluster = await stackCluster(paths, log)
+  if (cluster.kind === 'bare') takeMachine(paths.state)
+  const podSide = await cluster.prepare()
+  await kafkaJars()
+  const config = await remembered(paths.configFile, () => chooseConfig(podSide))
+
+  const began = Date.now()
+  const [access] = await Promise.all([
+    cluster.start(),
+    startServices(config, paths.state).then((services) => prepareDatabases(services, config)),
+  ])
+  await importImage(cluster, paths)
+  writeKubectl(paths.kubectl, access)
+  const variables = stackVariables(config, paths, access.kubeconfig, imageTag)
+  writeFileSync(paths.envFile, renderEnv(variables), { mode: 0o600 })
+  log(
+    `the stack is up after ${Math.round((Date.now() - began) / 1000)} s; its addresses are in out/stack.env`,
+  )
+}
+
+async function isUp(paths: StackPaths, log: (line: string) => void): Promise<boolean> {
+  const config = stackConfig(paths)
+  if (!config || !existsSync(paths.envFile)) return false
+  const services = Object.values(await existingServices(config, paths.state))
+  const cluster = await stackCluster(paths, log)
+  return services.every((service) => service.pid() !== undefined) && (await cluster.isUp())
+}
+
+/** Ends what is in the way: another checkout's stack, or what a restart of the machine has left of this one. */
+async function makeRoom(paths: StackPaths, replace: boolean, log: (line: string) => void) {
+  const owner = machineOwner()
+  if (owner && owner !== paths.state && existsSync(owner)) {
+    if (!replace) {
+      throw new Error(`the stack of another checkout runs, with its state in ${owner}: take it down first`)
+    }
+    await downOther(owner, log)
+  }
+  const config = stackConfig(paths)
+  const services = config ? Object.values(await existingServices(config, paths.state)) : []
+  const cluster = existsSync(paths.state) ? (await stackCluster(paths, log)).daemons() : []
+  const anyRuns =
+    services.some((service) => service.pid() !== undefined) || cluster.some((part) => part.running())
+  if (existsSync(paths.state) && !anyRuns) await down(paths, log)
+}
+
+async function importImage(cluster: Cluster, paths: StackPaths) {
+  if (existsSync(paths.imageArchive)) await cluster.importImage(paths.imageArchive)
+}
+
+/** Writes a kubectl that knows the cluster, for shells that have read no other settings. */
+function writeKubectl(path: string, { kubeconfig, kubectl }: ClusterAccess) {
+  mkdirSync(dirname(path), { recursive: true })
+  const words = kubectl.map((word) => `'${word}'`).join(' ')
+  writeFileSync(path, `#!/bin/sh\nKUBECONFIG="\${KUBECONFIG:-${kubeconfig}}" exec ${words} "$@"\n`)
+  chmodSync(path, 0o755)
+}
