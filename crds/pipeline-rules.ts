@@ -51,6 +51,8 @@ export const pipelineRules: readonly Rule[] = [
 
 const HAS_REPLICAS = 'size(self.source.postgres.?replicas.orValue([])) > 0'
 
+const READS_REPLICA = `t.?backfill.?readFrom.orValue('') == 'Replica'`
+
 const REPLICA_NEEDED =
   'readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary'
 
@@ -72,11 +74,14 @@ export const pipelineSpecRules: readonly Rule[] = [
     message: REPLICA_NEEDED,
     fieldPath: '.backfill.readFrom',
   },
-  {
-    rule: `self.tables.all(t, t.?backfill.?readFrom.orValue('') != 'Replica') || ${HAS_REPLICAS}`,
-    message: REPLICA_NEEDED,
-    fieldPath: '.tables',
-  },
+  showing(
+    {
+      rule: `!self.tables.exists(t, ${READS_REPLICA}) || ${HAS_REPLICAS}`,
+      message: REPLICA_NEEDED,
+      fieldPath: '.tables',
+    },
+    `'table "' + self.tables.filter(t, ${READS_REPLICA})[0].name + '"'`,
+  ),
   {
     // Comparing each with each exceeds what a rule may cost. A map refuses a second entry of the same name, and the
     // API server reports that refusal, name included, together with the message.
