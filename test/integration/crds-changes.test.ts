@@ -97,7 +97,7 @@ describe('a Pipeline that has begun', () => {
     [
       'the replicas to none, while they are read',
       (s) => delete s.source.postgres.replicas,
-      '[spec.backfill.readFrom: Invalid value: "object": readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary, spec.tables: Invalid value: "object": readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary (table "orders")]',
+      '[spec.backfill.readFrom: Invalid value: "object": readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary, spec.tables: Invalid value: "object": readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary]',
     ],
   ]
 

@@ -277,7 +277,7 @@ describe('a Pipeline', () => {
     [
       'the same for one table',
       (s) => (s.tables[0].backfill = { readFrom: 'Replica' }),
-      'spec.tables: Invalid value: "object": readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary (table "orders")',
+      'spec.tables: Invalid value: "object": readFrom Replica needs a replica: list one in source.postgres.replicas, or set readFrom to Primary',
     ],
     [
       'no parallelism',
