@@ -1,4 +1,4 @@
-import type { KubeApi, KubeObject } from './api.ts'
+import type { KubeApi, KubeObject, Resource } from './api.ts'
 import type { KubeConnection } from './connection.ts'
 import { rejectionOf } from './rejection.ts'
 import { apiVersion, resourcePath } from './resources.ts'
@@ -16,57 +16,83 @@ export function createKubeClient(connection: KubeConnection, options: KubeClient
 }
 
 export function kubeApiOver(transport: Transport, options: WatchOptions = {}): KubeApi {
+  async function get<T extends KubeObject>(
+    resource: Resource,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    const call = transport.call({ method: 'GET', path: resourcePath(resource, name) }, signal)
+    return (await unlessStatus(404, call)) as T | undefined
+  }
+
+  async function apply(
+    resource: Resource,
+    name: string,
+    fieldManager: string,
+    status: object,
+    signal: AbortSignal,
+    resourceVersion?: string,
+  ): Promise<unknown> {
+    return await transport.call(
+      {
+        method: 'PATCH',
+        path: resourcePath(resource, name, 'status'),
+        query: { fieldManager, force: 'true' },
+        contentType: APPLY_PATCH,
+        body: {
+          apiVersion: apiVersion(resource),
+          kind: resource.kind,
+          metadata: { name, namespace: resource.namespace, resourceVersion },
+          status,
+        },
+      },
+      signal,
+    )
+  }
+
   return {
-    async get<T extends KubeObject>(
-      resource: Parameters<KubeApi['get']>[0],
-      name: string,
-      signal: AbortSignal,
-    ) {
-      return (await unlessMissing(
-        transport.call({ method: 'GET', path: resourcePath(resource, name) }, signal),
-      )) as T | undefined
-    },
+    get,
     async watch(resource, selector, handler, signal) {
       await watchForever(transport, resource, selector, handler, signal, options)
     },
     async applyStatus<T extends KubeObject>(
-      resource: Parameters<KubeApi['applyStatus']>[0],
+      resource: Resource,
       name: string,
       fieldManager: string,
       status: object,
       signal: AbortSignal,
       uid?: string,
     ) {
-      return (await unlessMissing(
-        transport.call(
-          {
-            method: 'PATCH',
-            path: resourcePath(resource, name, 'status'),
-            query: { fieldManager, force: 'true' },
-            contentType: APPLY_PATCH,
-            body: {
-              apiVersion: apiVersion(resource),
-              kind: resource.kind,
-              metadata: { name, namespace: resource.namespace, uid },
-              status,
-            },
-          },
-          signal,
-        ),
-        // With a uid, another object of the same name is a conflict; then the one that was meant is gone. A forced
-        // apply has no other conflicts.
-        uid !== undefined,
-      )) as T | undefined
+      if (uid === undefined) {
+        const call = apply(resource, name, fieldManager, status, signal)
+        return (await unlessStatus(404, call)) as T | undefined
+      }
+      // The status of a custom resource is written without a look at the uid in the request, so it is compared first, and
+      // the version makes sure that it is still that object.
+      for (let attempt = 1; ; attempt += 1) {
+        const seen = await get(resource, name, signal)
+        if (seen?.metadata.uid !== uid) return undefined
+        try {
+          const version = seen.metadata.resourceVersion
+          return (await apply(resource, name, fieldManager, status, signal, version)) as T
+        } catch (error) {
+          const rejected = rejectionOf(error)?.status
+          if (rejected === 404) return undefined
+          if (rejected !== 409 || attempt >= CONFLICTS) throw error
+        }
+      }
     },
   }
 }
 
-async function unlessMissing(call: Promise<unknown>, conflictIsMissing = false): Promise<unknown> {
+/** Several processes write parts of one status, every few seconds each. */
+const CONFLICTS = 10
+
+async function unlessStatus(status: number, call: Promise<unknown>): Promise<unknown> {
   try {
     return await call
   } catch (error) {
-    const status = rejectionOf(error)?.status
-    if (status === 404 || (conflictIsMissing && status === 409)) return undefined
+    if (rejectionOf(error)?.status === status) return undefined
     throw error
   }
 }

@@ -42,6 +42,7 @@ export function createTransport(connection: KubeConnection, options: TransportOp
 
   async function send(request: KubeRequest, signal: AbortSignal, timeout: number): Promise<IncomingMessage> {
     const credentials = await connection.credentials()
+    signal.throwIfAborted()
     const body = request.body === undefined ? undefined : Buffer.from(JSON.stringify(request.body))
     const headers: Record<string, string | number> = { accept: 'application/json', 'user-agent': 'millrace' }
     if (credentials.token) headers.authorization = `Bearer ${credentials.token}`
@@ -57,7 +58,6 @@ export function createTransport(connection: KubeConnection, options: TransportOp
         path: prefix + request.path + queryString(request.query),
         headers,
         agent,
-        signal,
       }
       const message = secure
         ? httpsRequest({
@@ -68,8 +68,17 @@ export function createTransport(connection: KubeConnection, options: TransportOp
             rejectUnauthorized: credentials.insecure !== true,
           })
         : httpRequest(settings)
+      // Rejects by hand and destroys without an error, because an error could reach the socket when it has no listener.
+      // Not Node's `signal` option either: that is handed to the socket too, which outlives the request in the pool.
+      const giveUp = (reason: unknown) => {
+        reject(reason)
+        message.destroy()
+      }
       // Until the head of the answer is here; what follows has its own limits.
-      message.setTimeout(timeout, () => message.destroy(new Error(`timed out after ${timeout / 1000} s`)))
+      message.setTimeout(timeout, () => giveUp(new Error(`timed out after ${timeout / 1000} s`)))
+      const onAbort = () => giveUp(signal.reason)
+      signal.addEventListener('abort', onAbort, { once: true })
+      message.on('close', () => signal.removeEventListener('abort', onAbort))
       message.on('response', (response) => {
         message.setTimeout(0)
         resolve(response)

@@ -134,6 +134,8 @@ async function watchOnce<T extends KubeObject>(
     signal,
   )
   let version = from
+  // While a handler runs nobody reads the stream; an error that comes then is met at the next read.
+  stream.on('error', () => {})
   const silence = silenceTimer(stream, inactivity)
   try {
     for await (const line of readLines(stream, silence.touch)) {

@@ -1,0 +1,32 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { fileSecrets } from './secrets.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'millrace-secrets-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+const secrets = fileSecrets(folder)
+const field = 'spec.source.postgres.credentialsSecretRef'
+
+describe('fileSecrets', () => {
+  it('reads the content of the moment, without the newline that editors add', async () => {
+    mkdirSync(join(folder, 'source'))
+    writeFileSync(join(folder, 'source/password'), 'one\n')
+    expect(await secrets.read('source', 'password', field)).toBe('one')
+    writeFileSync(join(folder, 'source/password'), ' two \n\n')
+    expect(await secrets.read('source', 'password', field)).toBe(' two \n')
+  })
+
+  it('names the field when a Secret is missing or empty', async () => {
+    writeFileSync(join(folder, 'source/username'), '\n')
+    for (const file of ['username', 'ca.crt'] as const) {
+      await expect(secrets.read('source', file, field)).rejects.toMatchObject({
+        code: 'SecretMissing',
+        field,
+        retryable: true,
+        message: expect.stringContaining(field),
+      })
+    }
+  })
+})
