@@ -185,10 +185,26 @@ function root(kind: Kind): OpenApiSchema {
       kind: { type: 'string', description: 'Kind of the object.' },
       // The name is declared so that the rule about it can point at it.
       metadata: { type: 'object', properties: { name: { type: 'string', maxLength: 253 } } },
-      spec: kind.spec.openApi,
-      status: kind.status.openApi,
+      spec: explained(kind.spec.openApi),
+      status: explained(kind.status.openApi),
     },
     'x-kubernetes-validations': kind.rules,
+  }
+}
+
+/** With each default told in the description too, because `kubectl explain` does not show it otherwise. */
+function explained(schema: OpenApiSchema): OpenApiSchema {
+  const { description, properties, items } = schema
+  const byDefault = typeof schema.default === 'object' ? undefined : schema.default
+  return {
+    ...schema,
+    ...(byDefault !== undefined && { description: `${description} Default: ${byDefault}.` }),
+    ...(items && { items: explained(items) }),
+    ...(properties && {
+      properties: Object.fromEntries(
+        Object.entries(properties).map(([name, field]) => [name, explained(field)]),
+      ),
+    }),
   }
 }
 

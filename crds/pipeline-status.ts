@@ -118,7 +118,7 @@ export const pipelineStatus = object(
     capture: optional(capture),
     apply: optional(apply),
   },
-  { description: 'What is. Written by the operator, and by the workers where said.' },
+  { description: 'What was found. Written by the operator, and by the workers where said.' },
 )
 
 export type PipelineStatus = Infer<typeof pipelineStatus>

@@ -51,7 +51,7 @@ export const pipelineSpec = object(
     }),
     podTemplate,
   },
-  { description: 'What should be.', rules: pipelineSpecRules },
+  { description: 'What is wanted.', rules: pipelineSpecRules },
 )
 
 export type PipelineSpec = Infer<typeof pipelineSpec>

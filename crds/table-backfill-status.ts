@@ -71,7 +71,7 @@ export const tableBackfillStatus = object(
     copy: optional(copy),
     queue: optional(queue),
   },
-  { description: 'What is. Written by the operator, and by the workers where said.' },
+  { description: 'What was found. Written by the operator, and by the workers where said.' },
 )
 
 export type TableBackfillStatus = Infer<typeof tableBackfillStatus>

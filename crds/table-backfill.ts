@@ -61,7 +61,7 @@ export const tableBackfillSpec = object(
       ],
     }),
   },
-  { description: 'What should be. All but suspend and cancel is fixed at creation.' },
+  { description: 'What is wanted. All but suspend and cancel is fixed at creation.' },
 )
 
 export type TableBackfillSpec = Infer<typeof tableBackfillSpec>
