@@ -180,6 +180,12 @@ export interface ChunkPlan {
   /** False when rows of an earlier plan may be there already: upsert from now on. */
   readonly append: boolean
   readonly ranges: readonly ChunkRange[]
+  /**
+   * The destination table, when the rows of earlier plans are void: it is emptied by the same transaction that records
+   * the plan, so that no chunk of an earlier plan can come after it. For a table without a key whose snapshot was lost
+   * (rule R14), which cannot be upserted; left out, the rows stay.
+   */
+  readonly discard?: TableName
 }
 
 export interface LedgerChunk {
