@@ -42,6 +42,7 @@ export interface Header {
   readonly inc: string
   readonly epoch: number
   readonly table: readonly [schema: string, name: string]
+  /** Empty where capture does not know them, which happens only in runs that have control lines and no rows. */
   readonly columns: readonly HeaderColumn[]
 }
 
@@ -58,17 +59,20 @@ export interface TransactionLine {
 /** Text of a value, null for NULL, 0 for unchanged. */
 export type QueueValue = string | null | 0
 
-/** Insert: sequence in the transaction, the new row in column order. */
+/**
+ * Insert: sequence in the transaction, the new row in column order. Sequences grow within a transaction, with gaps, and are
+ * the same when a change is sent again.
+ */
 export type InsertLine = readonly ['i', number, readonly QueueValue[]]
 /**
- * Update: the new row, and, when PostgreSQL sent one, the old row or key: in column order with replica identity full
- * (all values), else the values of the key columns in key order. `old` of a keyed table is given only when the key changed
- * or the identity is full.
+ * Update: the new row, and the old row or key where it matters: the old values of a key that changed, in key order; of a
+ * table without a key the whole old row, in column order. A new value is unchanged (0) only when the old row did not bring
+ * it either.
  */
 export type UpdateLine =
   | readonly ['u', number, readonly QueueValue[]]
   | readonly ['u', number, readonly QueueValue[], readonly QueueValue[]]
-/** Delete: the old row (replica identity full: as many values as columns) or the key values in key order. */
+/** Delete: the key values in key order; of a table without a key the whole old row, in column order. */
 export type DeleteLine = readonly ['d', number, readonly QueueValue[]]
 export type TruncateLine = readonly ['t', number]
 export type RowLine = InsertLine | UpdateLine | DeleteLine | TruncateLine
@@ -118,7 +122,7 @@ export interface LeaveLine extends ControlBase {
 /** Changes are missing before this point (rules R22, R23); the epoch of the header is the new one. */
 export interface GapLine extends ControlBase {
   readonly control: 'gap'
-  readonly code: 'SlotLost' | 'SourceChanged'
+  readonly code: 'SlotLost' | 'SourceChanged' | 'QueueLost'
   readonly message: string
 }
 

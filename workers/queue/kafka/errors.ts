@@ -98,15 +98,15 @@ export function toQueueError(thrown: unknown, context: ErrorContext): unknown {
 
 function unavailable({ broker, code, message }: ConnectionFailed, context: ErrorContext): string {
   const what = code || message
-  if (context.reachedBefore || code !== '')
-    return `the connection to ${broker} failed (${what}); it is tried again`
+  if (context.reachedBefore) return `the connection to ${broker} failed (${what}); it is tried again`
+  // A broker that expects something else than it gets just hangs up.
   const advice = [
     context.tls
-      ? 'the port may not speak TLS (spec.queue.kafka.tls)'
-      : 'the port may want TLS (spec.queue.kafka.tls)',
-    ...(context.sasl ? [] : ['the brokers may want a user (spec.queue.kafka.sasl)']),
+      ? 'the port does not speak TLS (spec.queue.kafka.tls)'
+      : 'the port wants TLS (spec.queue.kafka.tls)',
+    ...(context.sasl ? [] : ['the brokers want a user (spec.queue.kafka.sasl)']),
   ]
-  return `${broker} ended the connection (${what}): ${advice.join(', or ')}`
+  return `${broker} hung up (${what}): it may be starting; if it stays so, perhaps ${advice.join(', or ')}`
 }
 
 /** An error code that a broker gave for one topic, as the port promises it. */

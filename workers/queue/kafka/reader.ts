@@ -245,6 +245,7 @@ export function createReader(
   /** Resolves when something happened or the time is up; rejects when the signal aborts. */
   function changed(milliseconds: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason)
       const done = (settle: () => void) => {
         clearTimeout(timer)
         signal.removeEventListener('abort', onAbort)
