@@ -7,7 +7,7 @@
 
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { stringify } from 'yaml'
+import { Document, visit } from 'yaml'
 import { GROUP } from './api.ts'
 import { customResourceDefinition, type Kind, pipelineKind, tableBackfillKind } from './definition.ts'
 import { reference } from './reference.ts'
@@ -35,8 +35,16 @@ export async function driftedFiles(): Promise<string[]> {
 
 function yaml(kind: Kind): string {
   // Shapes that are used twice would come out as anchors, and long texts folded: neither makes a readable diff.
-  const text = stringify(customResourceDefinition(kind), { aliasDuplicateObjects: false, lineWidth: 0 })
-  return `# Generated from the schemas in crds/ by crds/generate.ts. Do not edit.\n${text}`
+  const document = new Document(customResourceDefinition(kind), { aliasDuplicateObjects: false })
+  visit(document, {
+    Scalar(_, scalar) {
+      // Expressions with both kinds of quotes are hard to read when quoted once more.
+      const text = String(scalar.value)
+      if (text.includes("'") && text.includes('"')) scalar.type = 'BLOCK_LITERAL'
+    },
+  })
+  const text = document.toString({ lineWidth: 0 })
+  return `# biome-ignore-all format: generated from the schemas in crds/ by crds/generate.ts, do not edit\n${text}`
 }
 
 async function write(): Promise<void> {

@@ -41,6 +41,13 @@ const table = object(
     message: message('What it waits for, or what went wrong and what to do.'),
     historyComplete,
     backfill: optional(string({ description: 'Name of its latest TableBackfill.', maxLength: 253 })),
+    initialBackfill: optional(
+      string({
+        description:
+          'Name of the TableBackfill that the operator made for it when it was added. While this stands here, no other is made.',
+        maxLength: 253,
+      }),
+    ),
   },
   {},
 )

@@ -7,7 +7,7 @@ import type { OpenApiSchema, Rule } from './schema.ts'
 /** Markdown of the whole page. */
 export function reference(kinds: readonly Kind[]): string {
   return [
-    '<!-- Generated from the schemas in crds/ by crds/generate.ts. Do not edit. -->',
+    '<!-- biome-ignore-all format: generated from the schemas in crds/ by crds/generate.ts, do not edit -->',
     '',
     '# API reference',
     '',
