@@ -7,8 +7,10 @@ INSTALLED := node_modules/.package-lock.json
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-$(INSTALLED): package-lock.json
-	npm ci --no-audit --no-fund
+# Not `npm ci`: it refuses a lock file without the optional packages of other platforms, and registries that hold only
+# this platform's make such lock files.
+$(INSTALLED): package.json package-lock.json
+	npm install --no-save --no-audit --no-fund
 	@touch $@
 
 up: $(INSTALLED) ## Start the local cluster, Kafka, and PostgreSQL primary, replica and destination

@@ -27,17 +27,24 @@ export function layerOf(entries: Iterable<TarEntry>): Layer {
   return { content, digest: sha256(content) }
 }
 
+const configJson = (config: ImageConfig, layers: readonly Layer[]) =>
+  JSON.stringify(imageConfig(config, layers))
+
+/** Hex digest of an image's configuration, which names its content: it holds the digests of all layers. */
+export const configDigest = (config: ImageConfig, layers: readonly Layer[]) =>
+  sha256(configJson(config, layers))
+
 /**
  * Writes an image, in the format of `docker save`, that containerd, kind and Docker import. The file gets its
- * name only when complete. Returns the hex digest of the image's configuration, which names its content.
+ * name only when complete.
  */
 export function writeArchive(
   path: string,
   tags: readonly string[],
   config: ImageConfig,
   layers: readonly Layer[],
-): string {
-  const json = JSON.stringify(imageConfig(config, layers))
+): void {
+  const json = configJson(config, layers)
   const digest = sha256(json)
   const layerPath = (layer: Layer) => `${layer.digest}/layer.tar`
   const manifest = [{ Config: `${digest}.json`, RepoTags: tags, Layers: layers.map(layerPath) }]
@@ -61,7 +68,6 @@ export function writeArchive(
     closeSync(output)
   }
   renameSync(unfinished, path)
-  return digest
 }
 
 const architectures: Record<string, string> = { x64: 'amd64', arm64: 'arm64' }

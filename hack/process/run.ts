@@ -23,7 +23,8 @@ export async function run(
     return stdout
   } catch (error) {
     const { stdout = '', stderr = '', message } = error as Error & { stdout?: string; stderr?: string }
-    const output = `${stdout}${stderr}`.trim().split('\n').slice(-15).join('\n')
-    throw new Error(`${program} failed: ${output || message}`, { cause: error })
+    const output = `${stdout}${stderr}`.trim().split('\n').slice(-30).join('\n')
+    // Without the cause: it would repeat the whole output several times.
+    throw new Error(`${program} failed: ${output || message}`)
   }
 }

@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Cluster, ClusterAccess } from '../cluster/cluster.ts'
+import { builtTag } from '../image/build.ts'
 import { remembered } from '../process/remembered.ts'
 import { kafkaJars } from '../services/kafka/jars.ts'
 import { chooseConfig } from './config.ts'
@@ -11,9 +12,6 @@ import { machineOwner, takeMachine } from './owner.ts'
 import type { StackPaths } from './paths.ts'
 import { existingServices, startServices } from './services.ts'
 import { stackCluster, stackConfig } from './stack.ts'
-
-/** Tag of the image of the checkout, whatever its content. */
-export const imageTag = 'millrace:dev'
 
 export interface UpOptions {
   /** Ends the stack of another checkout that is in the way, instead of refusing. */
@@ -44,7 +42,8 @@ export async function up(paths: StackPaths, { replace, log }: UpOptions) {
   ])
   await importImage(cluster, paths)
   writeKubectl(paths.kubectl, access)
-  const variables = stackVariables(config, paths, access.kubeconfig, imageTag)
+  const image = builtTag(paths.imageArchive)
+  const variables = stackVariables(config, paths, access.kubeconfig, image)
   writeFileSync(paths.envFile, renderEnv(variables), { mode: 0o600 })
   log(
     `the stack is up after ${Math.round((Date.now() - began) / 1000)} s; its addresses are in out/stack.env`,
