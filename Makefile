@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help up down status image demo test lint
+.PHONY: help up down status image demo crds lint test
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -27,12 +27,16 @@ image: $(INSTALLED) ## Build the image millrace:dev, and load it into the local 
 	@node hack/image.ts
 
 demo: up image ## Replicate a sample database in the local stack
-	@node hack/demo.ts
+	@node hack/demo/demo.ts
 
-lint: $(INSTALLED) ## Check types, style and formatting
-	tsc --noEmit
+crds: $(INSTALLED) ## Generate the custom resource definitions and the API reference
+	@node crds/generate.ts
+
+lint: $(INSTALLED) ## Check style, formatting, types and dead code
 	biome check .
+	tsc --noEmit
+	knip
 
-test: $(INSTALLED) ## Run the unit and integration tests
+test: $(INSTALLED) ## Run every check and test; SKIP_E2E=1 leaves out what needs a cluster
 	@hack/packages.sh
-	vitest run --project unit --project integration
+	@node test/run.ts

@@ -4,10 +4,10 @@ import { readFile } from 'node:fs/promises'
 export interface StackEnv {
   readonly KUBECONFIG: string
   readonly KUBECTL: string
-  /** Superuser of the source database, from this machine. */
-  readonly SOURCE_URL: string
-  readonly REPLICA_URL: string
-  readonly DEST_URL: string
+  /** Superusers, from this machine. */
+  readonly SOURCE_ADMIN_URL: string
+  readonly REPLICA_ADMIN_URL: string
+  readonly DEST_ADMIN_URL: string
   readonly KAFKA_BROKERS: string
   readonly POD_SOURCE_HOST: string
   readonly POD_SOURCE_PORT: string
