@@ -1,0 +1,42 @@
+import type { PipelineSpec } from '../../crds/pipeline.ts'
+import { MillraceError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { Secrets } from '../runtime/context.ts'
+import type { Destination } from './destination.ts'
+import { openPostgresDestination } from './postgres/destination.ts'
+
+export interface DestinationOptions {
+  readonly spec: Pick<PipelineSpec, 'destination'>
+  /** metadata.uid of the Pipeline: whose ledger rows these are. */
+  readonly pipelineUid: string
+  /** `namespace/name` of the Pipeline, for the message that another one gets which wants the same table. */
+  readonly pipelineLabel: string
+  readonly secrets: Secrets
+  /** Name of the process, for the destination's list of sessions. */
+  readonly process: string
+  readonly log: Logger
+  /** Calls that may be at work at the same time; further ones wait. Default 8. */
+  readonly maxConnections?: number
+}
+
+/**
+ * The destination of a Pipeline. Does not connect: the first call does.
+ *
+ * Throws `InvalidSpec` when the spec does not name exactly one kind of destination.
+ */
+export function openDestination(options: DestinationOptions): Destination {
+  const { postgres, redshift } = options.spec.destination
+  if (postgres && !redshift) return openPostgresDestination({ ...options, destination: postgres })
+  if (redshift && !postgres) {
+    throw new MillraceError(
+      'InvalidSpec',
+      'spec.destination.redshift: this version cannot write to Amazon Redshift yet; use spec.destination.postgres',
+      { field: 'spec.destination.redshift' },
+    )
+  }
+  throw new MillraceError(
+    'InvalidSpec',
+    `spec.destination: ${postgres ? 'both' : 'neither'} of postgres and redshift found; set exactly one`,
+    { field: 'spec.destination' },
+  )
+}
