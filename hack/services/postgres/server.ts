@@ -1,7 +1,8 @@
-import { chownSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { daemon, type Lifetime } from '../../process/daemon.ts'
+import { identify } from '../../process/procfs.ts'
 import { run } from '../../process/run.ts'
 import { unprivilegedUser, userOptions, withPrivileges } from '../../process/user.ts'
 import { until } from '../../process/wait.ts'
@@ -131,7 +132,10 @@ export function serverHandle(options: ServerOptions): PostgresHandle {
     stopTimeoutMs: 30_000,
   })
   const start = async () => {
-    if (!server.running()) server.start()
+    if (!server.running()) {
+      removeStaleLock(dataDirOf(options.dir))
+      server.start()
+    }
     await until(() => answers(url), {
       what: `PostgreSQL (${options.name}) on port ${options.port}`,
       timeoutMs: 60_000,
@@ -155,6 +159,17 @@ export function serverHandle(options: ServerOptions): PostgresHandle {
       await start()
     },
   }
+}
+
+/**
+ * Removes the lock file of a killed server. PostgreSQL sees by itself that its owner is dead, unless the owner's parent
+ * has not taken note of its death yet, which can take minutes where process 1 is no real init.
+ */
+function removeStaleLock(dataDir: string) {
+  const lock = join(dataDir, 'postmaster.pid')
+  if (!existsSync(lock)) return
+  const pid = Number.parseInt(readFileSync(lock, 'utf8'), 10)
+  if (identify(pid) === undefined) rmSync(lock)
 }
 
 async function answers(url: string): Promise<boolean> {
