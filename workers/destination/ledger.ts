@@ -33,6 +33,10 @@ export interface Ledger {
   /**
    * Apply has come to the hold: one transaction writes the backfill's row as `held` and the table's `heldBy`, guarded by
    * the table's version. The next offset stays at the hold (rule R5).
+   *
+   * A stopped table goes on from here (rule R21): it becomes active, and its row says that rows of unknown history may be
+   * there, that it needs emptying, and that its history is incomplete; with DoNothing that is refused with
+   * `ActionRefused`. A hold that is recorded already is returned as it is; `NotHeld` when its backfill is over.
    */
   recordHeld(row: LedgerTable, hold: HeldFacts, signal: AbortSignal): Promise<LedgerTable>
   /**
@@ -42,14 +46,20 @@ export interface Ledger {
   closeBackfill(backfill: ClosedFacts, signal: AbortSignal): Promise<LedgerBackfill>
   /** A pod takes the backfill over: attempt + 1; from now on writes of earlier attempts fail. `NotHeld` unless held. */
   beginAttempt(uid: string, signal: AbortSignal): Promise<LedgerBackfill>
-  /** All chunks durable: `held` → `copied`, frees the table. `Fenced` when the fence is gone. */
+  /**
+   * All chunks durable: `held` → `copied`, frees the table. `Fenced` when the fence is gone; `Internal` when the action or a
+   * chunk of the plan is not done. Said twice by the same attempt, it is done once.
+   */
   recordCopied(fence: Fence, signal: AbortSignal): Promise<LedgerBackfill>
 
   // ---- chunks (rule R7)
   readChunks(uid: string, plan: number, signal: AbortSignal): Promise<LedgerChunk[]>
   /** Records a plan with all its chunks, replacing none; sets `plan`, `scan`, `snapshot` of the backfill, under the fence. */
   recordPlan(fence: Fence, plan: ChunkPlan, signal: AbortSignal): Promise<LedgerBackfill>
-  /** Replaces a chunk by its parts before either part is written, under the fence. */
+  /**
+   * Replaces a chunk by its parts before either part is written, under the fence. Returns the parts; also when the chunk
+   * has been split already. `LedgerConflict` when it is durable.
+   */
   splitChunk(
     fence: Fence,
     plan: number,
