@@ -33,6 +33,8 @@ export interface ScanWish {
   readonly keyed: boolean
   /** Spec path of the setting, for messages. */
   readonly field: string
+  /** The setting cannot be changed, so that what is wrong with it is final. */
+  readonly fixed: boolean
 }
 
 // A table that fits into memory easily is read as fast in the order of its key, and needs no snapshot that lives long.
@@ -45,16 +47,16 @@ export function chooseScan(wish: ScanWish, facts: ScanFacts): 'Key' | 'Ctid' {
   const noBlocks = 'the table is not stored in a heap, so it cannot be read by ranges of blocks'
   if (!wish.keyed) {
     if (wish.scan === 'Key')
-      throw invalid(wish.field, 'Key needs a key, and the table has none', 'Ctid or Auto')
-    if (!heap) throw invalid(wish.field, `the table has no key, and ${noBlocks}`, 'a primary key')
+      throw invalid(wish, 'Key needs a key, and the table has none', 'use Ctid or Auto')
+    if (!heap) throw invalid(wish, `the table has no key, and ${noBlocks}`, 'add a primary key')
     return 'Ctid'
   }
   if (wish.scan === 'Ctid') {
-    if (!heap) throw invalid(wish.field, noBlocks, 'Key or Auto')
+    if (!heap) throw invalid(wish, noBlocks, 'use Key or Auto')
     return 'Ctid'
   }
   if (wish.scan === 'Key') {
-    if (facts.keyProblem !== undefined) throw invalid(wish.field, facts.keyProblem, 'Ctid or Auto')
+    if (facts.keyProblem !== undefined) throw invalid(wish, facts.keyProblem, 'use Ctid or Auto')
     return 'Key'
   }
   if (!heap) return 'Key'
@@ -63,8 +65,8 @@ export function chooseScan(wish: ScanWish, facts: ScanFacts): 'Key' | 'Ctid' {
   return (facts.correlation ?? 0) >= CORRELATED ? 'Key' : 'Ctid'
 }
 
-function invalid(field: string, found: string, cure: string): MillraceError {
-  return new MillraceError('InvalidSpec', `${field}: ${found}; use ${cure}`, { field })
+function invalid({ field, fixed }: ScanWish, found: string, cure: string): MillraceError {
+  return new MillraceError('InvalidSpec', `${field}: ${found}; ${cure}`, { field, retryable: !fixed })
 }
 
 // A chunk is what a crash makes copied again, and one transaction of the destination: it is bounded in bytes too.

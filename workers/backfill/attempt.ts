@@ -1,0 +1,130 @@
+import type { Fence, LedgerBackfill } from '../destination/ledger.ts'
+import type { Connection } from '../source/connect.ts'
+import { isSameServer } from '../source/identity.ts'
+import { formatLSN } from '../source/lsn.ts'
+import { readScanFacts, readSortOrders } from '../source/scan-facts.ts'
+import { chooseScan } from '../source/scan-plan.ts'
+import type { ExportedSnapshot } from '../source/scan-snapshot.ts'
+import type { Attempt } from './context.ts'
+import { copyChunks } from './copy.ts'
+import { makePlan, type Survey } from './plan.ts'
+import { proveServer, type ScanServer } from './server.ts'
+
+/**
+ * Copies a held table from wherever the ledger says that earlier attempts got to, and records *copied*.
+ *
+ * The destination is acted on only once the server to be scanned has everything and can be read (invariant I8): a replica
+ * that is hours behind must not leave the destination empty for hours.
+ */
+export async function copyTable(attempt: Attempt): Promise<LedgerBackfill> {
+  const { destination, uid, report, signal } = attempt
+  let row = await destination.ledger.beginAttempt(uid, signal)
+  attempt.progressed()
+  const fence: Fence = { uid, attempt: row.attempt }
+  report.facts({ attempt: row.attempt, holdLSN: formatLSN(row.holdLSN), actionDone: row.actionDone })
+  const resumed = row.actionDone
+  const held = createHeldSnapshot()
+  let rewritten = false
+  try {
+    for (;;) {
+      const current: Attempt = rewritten
+        ? { ...attempt, definition: await attempt.readDefinition() }
+        : attempt
+      const server = await proveServer(current, row.holdLSN)
+      await held.keepOn(server)
+      const survey = await surveyOn(current, server)
+      row = await act(current, row, fence)
+      if (resumed) await ensureTarget(current)
+      const start = await whereToStart(current, row, rewritten, held.usable())
+      if (start !== 'resume') {
+        await held.release()
+        const planned = await makePlan(current, server, survey, { row, fence, discard: start === 'empty' })
+        row = planned.row
+        held.take(planned.snapshot, server)
+      }
+      const outcome = await copyChunks(current, { server, row, fence, snapshot: held.usable() })
+      if (outcome === 'complete') return await destination.ledger.recordCopied(fence, signal)
+      rewritten = outcome === 'replan'
+    }
+  } finally {
+    await held.release()
+  }
+}
+
+/** What the table is like where a session leads, and how it would be cut there; throws what stands against it. */
+export async function surveyTable(attempt: Attempt, connection: Connection): Promise<Survey> {
+  const { control, definition, destination, settings } = attempt
+  const sortOrders = await readSortOrders(control, definition)
+  const facts = await readScanFacts(connection, definition, destination.columnExpression, sortOrders)
+  const keyed = definition.key.length > 0
+  return { facts, scan: chooseScan({ ...settings.scan, scan: settings.scan.value, keyed }, facts) }
+}
+
+async function surveyOn(attempt: Attempt, server: ScanServer): Promise<Survey> {
+  const connection = await server.connect(attempt.signal)
+  try {
+    await server.assertCurrent(connection)
+    const survey = await surveyTable(attempt, connection)
+    attempt.report.facts({ rowsEstimated: survey.facts.rows })
+    return survey
+  } finally {
+    await connection.close()
+  }
+}
+
+/** The destination action, once (invariant I8). */
+async function act(attempt: Attempt, row: LedgerBackfill, fence: Fence): Promise<LedgerBackfill> {
+  if (row.actionDone) return row
+  const { destination, settings, definition, report, log, signal } = attempt
+  report.stage('ActingOnDestination')
+  const { target, options } = settings
+  const request = { fence, backfill: row, target, definition, options }
+  const { backfill, warnings } = await destination.runAction(request, signal)
+  for (const warning of warnings) log.warn({ warning }, 'The destination action had a side effect')
+  report.facts({ actionDone: true })
+  attempt.progressed()
+  return backfill
+}
+
+// A column that the source got since the action ran is read from now on, so it must be there.
+async function ensureTarget({ destination, settings, definition, signal }: Attempt): Promise<void> {
+  await destination.ensureTable(settings.target, definition, settings.options, signal)
+}
+
+/**
+ * Whether the recorded plan can be gone on with. The rows of a table without a key are all read under one snapshot or
+ * not at all: without it what was loaded is void (rule R14).
+ */
+async function whereToStart(
+  { destination, definition, uid, signal }: Attempt,
+  row: LedgerBackfill,
+  rewritten: boolean,
+  snapshot: ExportedSnapshot | undefined,
+): Promise<'plan' | 'empty' | 'resume'> {
+  if (row.plan === 0) return 'plan'
+  const keyed = definition.key.length > 0
+  if (keyed) return rewritten ? 'plan' : 'resume'
+  if (snapshot && !rewritten) return 'resume'
+  const chunks = await destination.ledger.readChunks(uid, row.plan, signal)
+  return chunks.every((chunk) => chunk.state !== 'planned') ? 'resume' : 'empty'
+}
+
+/** The plan's snapshot, for as long as it lives and the server that it was taken on is the one that is read. */
+function createHeldSnapshot() {
+  let held: { readonly snapshot: ExportedSnapshot; readonly server: ScanServer } | undefined
+  async function release(): Promise<void> {
+    const { snapshot } = held ?? {}
+    held = undefined
+    await snapshot?.release()
+  }
+  return {
+    take(snapshot: ExportedSnapshot | undefined, server: ScanServer): void {
+      held = snapshot && { snapshot, server }
+    },
+    async keepOn(server: ScanServer): Promise<void> {
+      if (held && !isSameServer(held.server.identity, server.identity)) await release()
+    },
+    usable: () => (held && !held.snapshot.lost.aborted ? held.snapshot : undefined),
+    release,
+  }
+}

@@ -1,0 +1,4 @@
+import { runWorker } from '../runtime/run.ts'
+import { runBackfill } from './run.ts'
+
+await runWorker('backfill', runBackfill)

@@ -1,0 +1,61 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import { COPY_STAGES, type CopyStage } from '../../crds/api.ts'
+
+/** What Prometheus sees of one backfill; which table it is, the pod's labels say. */
+export interface BackfillMetrics {
+  stage(stage: CopyStage): void
+  read(bytes: number): void
+  chunk(result: { readonly rows: bigint; readonly bytes: bigint }, seconds: number): void
+  chunkFailed(code: string): void
+  attemptFailed(code: string): void
+}
+
+export function createMetrics(registry: Registry): BackfillMetrics {
+  const registers = [registry]
+  const stages = new Gauge({
+    name: 'millrace_backfill_stage',
+    help: 'What the backfill is doing: 1 for the present stage.',
+    labelNames: ['stage'],
+    registers,
+  })
+  const read = new Counter({
+    name: 'millrace_backfill_read_bytes_total',
+    help: 'Bytes read from the source, those of chunks that failed included.',
+    registers,
+  })
+  const rows = new Counter({
+    name: 'millrace_backfill_rows_total',
+    help: 'Rows made durable in the destination by this process.',
+    registers,
+  })
+  const bytes = new Counter({
+    name: 'millrace_backfill_bytes_total',
+    help: 'Bytes made durable in the destination by this process.',
+    registers,
+  })
+  const seconds = new Histogram({
+    name: 'millrace_backfill_chunk_seconds',
+    help: 'Time from the start of a chunk to its commit in the destination.',
+    buckets: [0.1, 0.3, 1, 3, 10, 30, 100, 300],
+    registers,
+  })
+  const failures = new Counter({
+    name: 'millrace_backfill_failures_total',
+    help: 'Failures that were tried again, of single chunks and of the whole.',
+    labelNames: ['of', 'code'],
+    registers,
+  })
+  return {
+    stage(stage) {
+      for (const each of COPY_STAGES) stages.set({ stage: each }, each === stage ? 1 : 0)
+    },
+    read: (count) => read.inc(count),
+    chunk(result, duration) {
+      rows.inc(Number(result.rows))
+      bytes.inc(Number(result.bytes))
+      seconds.observe(duration)
+    },
+    chunkFailed: (code) => failures.inc({ of: 'chunk', code }),
+    attemptFailed: (code) => failures.inc({ of: 'attempt', code }),
+  }
+}

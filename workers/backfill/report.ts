@@ -1,0 +1,63 @@
+import type { CopyStage } from '../../crds/api.ts'
+import type { CopyStatus } from '../../crds/table-backfill.ts'
+import type { MillraceError } from '../../lib/errors.ts'
+import { cutMessage } from '../runtime/problems.ts'
+import type { StatusWriter } from '../runtime/status.ts'
+import { formatLSN, type LSN } from '../source/lsn.ts'
+import type { Progress } from './chunks.ts'
+
+/** What a person sees of the copy: `status.copy` of the TableBackfill. */
+export interface Report {
+  /** A new stage, with what it waits for if it does; what an earlier one waited for is gone. */
+  stage(stage: CopyStage, message?: string): void
+  /** What the present stage waits for; undefined when it goes on. */
+  waiting(message: string | undefined): void
+  /** Something is wrong and will be tried again. */
+  trouble(error: MillraceError): void
+  facts(facts: Partial<Omit<CopyStatus, 'stage' | 'message' | 'code' | 'failed'>>): void
+  progress(progress: Progress): void
+  /** Why the process ends without success. */
+  failed(error: MillraceError): void
+  /** Resolves when it is all written. */
+  flush(signal: AbortSignal): Promise<void>
+}
+
+export function createReport(writer: StatusWriter, onStage: (stage: CopyStage) => void): Report {
+  let copy: CopyStatus = {}
+
+  function write(changes: Partial<CopyStatus>, urgent: boolean): void {
+    const merged: Record<string, unknown> = { ...copy, ...changes }
+    for (const [name, value] of Object.entries(merged)) if (value === undefined) delete merged[name]
+    copy = merged as CopyStatus
+    writer.set({ copy }, { urgent })
+  }
+  const cleared = { message: undefined, code: undefined } as unknown as Partial<CopyStatus>
+
+  return {
+    stage(stage, message) {
+      onStage(stage)
+      write({ ...cleared, stage, ...(message === undefined ? {} : { message: cutMessage(message) }) }, true)
+    },
+    waiting(message) {
+      if (copy.message === message && copy.code === undefined) return
+      const first = copy.message === undefined
+      write({ ...cleared, ...(message === undefined ? {} : { message: cutMessage(message) }) }, first)
+    },
+    trouble(error) {
+      write({ code: error.code, message: cutMessage(error.message) }, true)
+    },
+    facts: (facts) => write(facts, false),
+    progress({ chunksDone, chunksTotal, rows, bytes }) {
+      write({ chunksDone, chunksTotal, rowsCopied: Number(rows), bytesCopied: Number(bytes) }, false)
+    },
+    failed(error) {
+      const { code, retryable } = error
+      write({ ...cleared, failed: { code, message: cutMessage(error.message) || code, retryable } }, true)
+    },
+    flush: (signal) => writer.flush(signal),
+  }
+}
+
+export function lsnFact(lsn: LSN): string {
+  return formatLSN(lsn)
+}
