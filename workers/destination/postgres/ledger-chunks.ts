@@ -1,4 +1,6 @@
 import { MillraceError } from '../../../lib/errors.ts'
+import { quoteTable, quoteTable } from '../../../lib/sql.ts'
+import { type TableName, tableLabel } from '../../source/table.ts'
 import type { ChunkRange, Fence, Ledger, LedgerChunk } from '../ledger.ts'
 import type { LedgerContext } from './ledger.ts'
 import { fenced, findBackfill } from './ledger-backfills.ts'
@@ -43,6 +45,8 @@ export function ledgerChunks(context: LedgerContext): ChunkPart {
 
     recordPlan: (fence, plan, signal) =>
       sessions.transaction(signal, async (session) => {
+        // Before the backfill's row, as a chunk that is still under way takes its locks.
+        if (plan.discard) await session.query(`TRUNCATE ${quoteTable(plan.discard)}`)
         const taken = await session.query(
           `UPDATE ${names.backfills} SET plan = $4::integer, scan = $5, snapshot = $6, visibility = $7,
              append = append AND $8::boolean, version = version + 1, changed_at = now()
@@ -68,6 +72,7 @@ export function ledgerChunks(context: LedgerContext): ChunkPart {
           }
           throw await fenced(session, names, pipeline, fence)
         }
+        if (plan.discard) await discard(session, fence, plan.discard)
         await insert(session, fence.uid, plan.plan, plan.ranges, undefined)
         return found
       }),
@@ -95,6 +100,21 @@ export function ledgerChunks(context: LedgerContext): ChunkPart {
           `chunk ${chunk} of plan ${plan} cannot be split: it is durable already, or was never planned`,
         )
       }),
+  }
+
+  // Whoever still writes a chunk of an earlier plan holds the table until the fence, or this statement's lock, turns it away.
+  async function discard(session: Session, fence: Fence, target: TableName): Promise<void> {
+    const held = await session.query(
+      `SELECT 1 FROM ${names.tables} WHERE pipeline = $1 AND held_by = $2 AND destination_schema = $3 AND destination_table = $4`,
+      [pipeline, fence.uid, target.schema, target.name],
+    )
+    if (held.length === 0) {
+      throw new MillraceError(
+        'NotHeld',
+        `backfill ${fence.uid} does not hold a table that is written to ${tableLabel(target)}`,
+      )
+    }
+    await session.query(`TRUNCATE ${quoteTable(target)}`)
   }
 
   // Not shared: two splits at once would count up to the same new number.
