@@ -1,5 +1,5 @@
 import { MillraceError } from '../../../lib/errors.ts'
-import { quoteTable, quoteTable } from '../../../lib/sql.ts'
+import { quoteTable } from '../../../lib/sql.ts'
 import { type TableName, tableLabel } from '../../source/table.ts'
 import type { ChunkRange, Fence, Ledger, LedgerChunk } from '../ledger.ts'
 import type { LedgerContext } from './ledger.ts'
@@ -45,8 +45,6 @@ export function ledgerChunks(context: LedgerContext): ChunkPart {
 
     recordPlan: (fence, plan, signal) =>
       sessions.transaction(signal, async (session) => {
-        // Before the backfill's row, as a chunk that is still under way takes its locks.
-        if (plan.discard) await session.query(`TRUNCATE ${quoteTable(plan.discard)}`)
         const taken = await session.query(
           `UPDATE ${names.backfills} SET plan = $4::integer, scan = $5, snapshot = $6, visibility = $7,
              append = append AND $8::boolean, version = version + 1, changed_at = now()
