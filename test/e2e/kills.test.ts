@@ -1,0 +1,106 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { expect, it } from 'vitest'
+import { compareTable } from '../../hack/demo/compare.ts'
+import { waitUntil } from '../../hack/demo/kube.ts'
+import { asSuperuser } from '../../hack/demo/site.ts'
+import { startRowLoad } from './row-load.ts'
+import {
+  applyBackfill,
+  applyPipeline,
+  PIPELINE,
+  useStage,
+  waitForArrival,
+  waitForPhase,
+  waitForStreaming,
+  workerProcesses,
+} from './support.ts'
+import { createLargeTable } from './tables.ts'
+
+const stage = useStage('kills')
+const ROWS = Number(process.env.E2E_KILL_ROWS ?? 1_000_000)
+const ROUNDS = 2
+
+const table = { schema: 'public', name: 'big' }
+
+/** Chunks of one backfill that are done, and when, straight from the ledger. */
+async function doneChunks(uid: string): Promise<Map<string, string>> {
+  return await asSuperuser(stage().site.destinationUrl, async (client) => {
+    const result = await client.query<{ id: string; version: string }>(
+      `SELECT plan || '/' || chunk AS id, xmin::text AS version FROM millrace.chunks WHERE backfill = $1 AND state = 'done'`,
+      [uid],
+    )
+    return new Map(result.rows.map(({ id, version }) => [id, version]))
+  })
+}
+
+async function kill(name: string): Promise<void> {
+  const { cluster, site } = stage()
+  const uid = (await cluster.pipeline(site.namespace, PIPELINE))?.metadata.uid
+  const victim = await waitUntil(`a ${name} process`, 120, async () =>
+    (await workerProcesses(uid)).find((one) => one.name === name),
+  )
+  process.kill(victim.pid, 'SIGKILL')
+  console.log(`killed ${name}`)
+}
+
+async function killBroker(): Promise<void> {
+  await promisify(execFile)(process.execPath, ['hack/stack.ts', 'restart', 'kafka', '--kill9'])
+  console.log('killed the broker')
+}
+
+it('loses and doubles nothing when every process is killed in the middle', { timeout: 900_000 }, async () => {
+  const { cluster, site } = stage()
+  await createLargeTable(stage(), 'big', ROWS)
+  const load = await startRowLoad(site.sourceUrl, 'big', 1_000)
+  try {
+    await applyPipeline(stage(), {
+      tables: [{ name: 'big' }],
+      backfill: { chunkRows: 10_000, parallelism: 2 },
+    })
+    await waitForStreaming(stage(), ['big'], 400)
+    await applyBackfill(stage(), 'again', 'big', { destinationTable: 'Truncate' })
+    await waitForPhase(stage(), 'again', ['Backfilling'], 120)
+    const uid = (await cluster.backfill(site.namespace, 'again'))?.metadata.uid ?? ''
+
+    for (let round = 0; round < ROUNDS; round += 1) {
+      for (const name of ['backfill', 'capture', 'apply', 'operator']) {
+        const before = await waitUntil('some chunks', 120, async () => {
+          const done = await doneChunks(uid)
+          return done.size > 0 && done
+        })
+        await kill(name)
+        await waitUntil(
+          'progress after the kill',
+          180,
+          async () => {
+            const phase = (await cluster.backfill(site.namespace, 'again'))?.status?.phase
+            return (await doneChunks(uid)).size > before.size || phase === 'Draining' || phase === 'Streaming'
+          },
+          async () => JSON.stringify((await cluster.backfill(site.namespace, 'again'))?.status),
+        )
+        // A row of a finished chunk that was written again would have another version.
+        const after = await doneChunks(uid)
+        for (const [id, version] of before)
+          expect(after.get(id), `chunk ${id} after killing ${name}`).toBe(version)
+      }
+      await killBroker()
+    }
+    await waitForPhase(stage(), 'again', ['Streaming'], 600)
+  } finally {
+    await load.stop()
+  }
+  await waitForArrival(
+    stage(),
+    'INSERT INTO big (title) VALUES ($1)',
+    'SELECT 1 FROM big WHERE title = $1',
+    300,
+  )
+  const result = await compareTable(site.sourceUrl, site.destinationUrl, {
+    source: table,
+    destination: table,
+    key: ['id'],
+  })
+  expect(result.examples).toEqual([])
+  expect(result.different).toBe(0)
+})

@@ -1,0 +1,64 @@
+import { expect, it } from 'vitest'
+import { applyPipeline, onSource, useStage, waitForStreaming } from './support.ts'
+
+const stage = useStage('order')
+const NAMES = Array.from({ length: 12 }, (_, i) => `t${String(12 - i).padStart(2, '0')}`)
+const LIMIT = 3
+
+it('backfills twelve tables in the listed order, three at a time, and shows positions', {
+  timeout: 600_000,
+}, async () => {
+  const { cluster, site } = stage()
+  await onSource(
+    stage(),
+    ...NAMES.map(
+      (name) =>
+        `CREATE TABLE ${name} AS SELECT i AS id, md5(i::text) AS v FROM generate_series(1, 20000) AS i`,
+    ),
+    ...NAMES.map((name) => `ALTER TABLE ${name} ADD PRIMARY KEY (id)`),
+  )
+  await applyPipeline(stage(), {
+    tables: NAMES.map((name) => ({ name })),
+    backfill: { maxConcurrentTables: LIMIT, chunkRows: 4000, parallelism: 1 },
+  })
+
+  const began: string[] = []
+  const positions: string[] = []
+  let most = 0
+  let streaming = false
+  const done = waitForStreaming(stage(), NAMES, 540).finally(() => {
+    streaming = true
+  })
+  while (!streaming) {
+    const backfills = await cluster.backfills(site.namespace)
+    const active = backfills.filter(({ status }) =>
+      ['Preparing', 'Backfilling'].includes(status?.phase ?? ''),
+    )
+    most = Math.max(most, active.length)
+    for (const { spec } of active.sort(
+      (a, b) => NAMES.indexOf(a.spec.table.name) - NAMES.indexOf(b.spec.table.name),
+    )) {
+      if (!began.includes(spec.table.name)) began.push(spec.table.name)
+    }
+    const waiting = backfills
+      .filter(({ status }) => status?.phase === 'Queued' && status.queuePosition !== undefined)
+      .sort((a, b) => (a.status?.queuePosition ?? 0) - (b.status?.queuePosition ?? 0))
+    if (waiting.length > 1)
+      positions.push(
+        waiting.map(({ spec, status }) => `${status?.queuePosition}:${spec.table.name}`).join(' '),
+      )
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  await done
+
+  expect(most).toBeLessThanOrEqual(LIMIT)
+  expect(most).toBeGreaterThan(1)
+  // One that is so short that it was never seen active is only missing here, never out of order.
+  expect(began).toEqual(NAMES.filter((name) => began.includes(name)))
+  expect(began.length).toBeGreaterThan(8)
+  expect(positions.length).toBeGreaterThan(0)
+  for (const line of positions) {
+    const names = line.split(' ').map((part) => part.split(':')[1] ?? '')
+    expect(names, line).toEqual(NAMES.filter((name) => names.includes(name)))
+  }
+})
