@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { withLock } from './process/lock.ts'
 import { down } from './stack/down.ts'
 import { fault } from './stack/faults.ts'
 import { stackPaths } from './stack/paths.ts'
@@ -7,7 +8,8 @@ import { status } from './stack/status.ts'
 import { up } from './stack/up.ts'
 
 const usage = `usage: node hack/stack.ts COMMAND
-  up [--replace]                    start what does not run; --replace ends the stack of another checkout first
+  up [--replace]                    start what does not run; --replace ends the stack of another checkout first,
+                                    as CI=true does
   down                              end all of it and remove its data
   status                            show what runs
   stop|start|restart PART [--kill9] do that to one part: kafka, primary, replica, destination, kubelet, ...`
@@ -21,12 +23,15 @@ async function main(): Promise<number> {
   })
   const paths = stackPaths(join(import.meta.dirname, '..'))
   const [command, part] = positionals
+  const alone = (work: () => Promise<void>) => withLock(paths.lock, work)
+  // A run of continuous integration may find a machine where a developer's stack was left up.
+  const replace = values.replace || process.env.CI === 'true'
   switch (command) {
     case 'up':
-      await up(paths, { replace: values.replace, log })
+      await alone(() => up(paths, { replace, log }))
       return 0
     case 'down':
-      await down(paths, log)
+      await alone(() => down(paths, log))
       return 0
     case 'status':
       return (await status(paths, log)) ? 0 : 1
@@ -34,7 +39,7 @@ async function main(): Promise<number> {
     case 'start':
     case 'restart':
       if (!part) break
-      await fault(paths, command, part, values.kill9)
+      await alone(() => fault(paths, command, part, values.kill9))
       log(`${part}: ${command} done`)
       return 0
   }

@@ -1,12 +1,12 @@
 import { mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { layerOf, writeArchive } from '../image/archive.ts'
-import { type Daemon, daemon } from '../process/daemon.ts'
+import { type Daemon, daemon, endAll } from '../process/daemon.ts'
 import { processesMatching } from '../process/procfs.ts'
 import { run } from '../process/run.ts'
 import { until } from '../process/wait.ts'
 import { pauseBinary } from './kube-binary.ts'
-import { bridge, podNetwork } from './network.ts'
+import { bridge, networkName, podNetwork } from './network.ts'
 
 const pauseImage = 'millrace.local/pause:1'
 const cniPlugins = '/usr/lib/cni'
@@ -61,7 +61,7 @@ export function containerd(dir: string, logFile: string): Containerd {
   const stop = async () => {
     await service.stop()
     // A container's supervisor outlives containerd, by design.
-    for (const shim of processesMatching(['containerd-shim', socket])) process.kill(shim.pid, 'SIGKILL')
+    await endAll(processesMatching(['containerd-shim', socket]), "containerd's supervisors")
   }
   return { socket, daemon: service, start, importImage, stop }
 }
@@ -112,6 +112,9 @@ discard_unpacked_layers = true
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+Root = "${dir}/runc"
+
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "${cniPlugins}"
 conf_dir = "${dir}/cni"
@@ -134,5 +137,5 @@ export function renderCni(addressDir: string): string {
       dataDir: addressDir,
     },
   }
-  return `${JSON.stringify({ cniVersion: '0.4.0', name: 'millrace', plugins: [plugin] }, null, 2)}\n`
+  return `${JSON.stringify({ cniVersion: '0.4.0', name: networkName, plugins: [plugin] }, null, 2)}\n`
 }

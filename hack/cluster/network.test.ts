@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { removalCommands } from './network.ts'
+import { ownResults, removalCommands } from './network.ts'
 
 it('removes the chains of the cluster and the jumps to them, and nothing else', () => {
   const saved = `*nat
@@ -19,4 +19,9 @@ COMMIT
     ['-X', 'KUBE-SERVICES'],
     ['-X', 'CNI-4f2'],
   ])
+})
+
+it('finds the records of its own pods, the loopback ones too', () => {
+  const own = ['cni-loopback-0a1-lo', 'millrace-0a1-eth0']
+  expect(ownResults([...own, 'cni-loopback-0b2-lo', 'other-0b2-eth0'])).toEqual(own)
 })

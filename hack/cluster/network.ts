@@ -1,6 +1,8 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { run } from '../process/run.ts'
 
+export const networkName = 'millrace'
 export const bridge = 'millrace0'
 export const podNetwork = '10.244.0.0/24'
 /** The bridge's own address: what pods reach on the host, and where the host's services listen for them. */
@@ -16,9 +18,10 @@ export async function bridgeUp() {
   await run(['ip', 'link', 'set', bridge, 'up'])
 }
 
-/** Removes the bridge and the packet filter rules that the cluster has made. */
+/** Removes the bridge, and the packet filter rules and records of addresses that the cluster has made. */
 export async function networkDown() {
   if (await bridgeExists()) await run(['ip', 'link', 'delete', bridge])
+  removeResults()
   for (const table of ['nat', 'filter', 'mangle']) await removeRules(table)
 }
 
@@ -41,6 +44,19 @@ async function bridgeExists(): Promise<boolean> {
 async function removeRules(table: string) {
   const saved = await run(['iptables-save', '--table', table]).catch(() => '')
   for (const args of removalCommands(saved)) await run(['iptables', '--wait', '--table', table, ...args])
+}
+
+/** containerd keeps what the plugins answered in a folder that cannot be configured. */
+function removeResults() {
+  const folder = '/var/lib/cni/results'
+  const names = existsSync(folder) ? readdirSync(folder) : []
+  for (const name of ownResults(names)) rmSync(join(folder, name))
+}
+
+/** Of the names of such records, those of the pods on the stack's network. */
+export function ownResults(names: readonly string[]): string[] {
+  const pods = names.flatMap((name) => new RegExp(`^${networkName}-(\\w+)-`).exec(name)?.[1] ?? [])
+  return names.filter((name) => pods.some((pod) => name.includes(`-${pod}-`)))
 }
 
 const ownChain = /^(KUBE-|CNI-)/

@@ -6,13 +6,13 @@ const root = '/sys/fs/cgroup'
 
 const isVersion2 = () => existsSync(join(root, 'cgroup.controllers'))
 
-/** The mounted hierarchies: one in version 2, one for each controller in version 1. */
+/** Folders below which groups lie: one in version 2, one for each controller in version 1. */
 function hierarchies(): string[] {
   if (isVersion2()) return [root]
   if (!existsSync(root)) return []
   return readdirSync(root)
     .map((controller) => join(root, controller))
-    .filter((folder) => existsSync(join(folder, 'tasks')))
+    .filter((folder) => existsSync(join(folder, 'cgroup.procs')))
 }
 
 /** Makes the control group `name` where it does not exist, ready to hold others. */
@@ -60,13 +60,13 @@ function processesIn(name: string): number[] {
 export async function removeControlGroup(name: string) {
   await until(
     () => {
-      const pids = processesIn(name)
-      for (const pid of pids) kill(pid)
-      return pids.length === 0
+      for (const pid of processesIn(name)) kill(pid)
+      for (const folder of foldersOf(name).flatMap(tree)) rmdirSync(folder)
+      return true
     },
-    { what: `end of the processes in the control group ${name}`, timeoutMs: 20_000 },
+    // Groups come and go while their processes die, and one with a dying process cannot be removed.
+    { what: `removal of the control group ${name}`, timeoutMs: 20_000 },
   )
-  for (const folder of foldersOf(name).flatMap(tree)) rmdirSync(folder)
 }
 
 function kill(pid: number) {

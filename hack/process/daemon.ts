@@ -134,7 +134,8 @@ function sendSignal(id: ProcessId, signal: NodeJS.Signals) {
   }
 }
 
-async function endAll(ids: ProcessId[], name: string) {
+/** Kills processes and waits until they have ended. */
+export async function endAll(ids: readonly ProcessId[], name: string) {
   for (const id of ids) sendSignal(id, 'SIGKILL')
   await until(() => !ids.some(isAlive), { what: `end of ${name} after SIGKILL`, timeoutMs: 30_000 })
 }

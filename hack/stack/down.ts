@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs'
 import { unmountBelow } from '../process/mounts.ts'
 import { leaveMachine } from './owner.ts'
-import { type StackPaths, stackPaths } from './paths.ts'
+import type { StackPaths } from './paths.ts'
 import { existingServices } from './services.ts'
 import { stackCluster, stackConfig } from './stack.ts'
 
@@ -22,9 +22,4 @@ export async function down(paths: StackPaths, log: (line: string) => void) {
   }
   leaveMachine(paths.state)
   log('the stack is down, and its data is removed')
-}
-
-/** Ends the stack of another checkout, known by its state folder. */
-export function downOther(state: string, log: (line: string) => void) {
-  return down(stackPaths(state.replace(/\/out\/stack$/, '')), log)
 }

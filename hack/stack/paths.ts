@@ -12,6 +12,8 @@ export interface StackPaths {
   configFile: string
   cluster: string
   imageArchive: string
+  /** Held by the command that changes the stack. */
+  lock: string
 }
 
 /** The paths of the stack of the checkout at `root`. */
@@ -26,5 +28,9 @@ export function stackPaths(root: string): StackPaths {
     configFile: join(state, 'stack.json'),
     cluster: join(state, 'cluster'),
     imageArchive: join(out, 'image/image.tar'),
+    lock: join(out, 'stack.lock'),
   }
 }
+
+/** The paths of the stack whose state lies in this folder. */
+export const pathsOfState = (state: string): StackPaths => stackPaths(join(state, '../..'))

@@ -6,10 +6,10 @@ import { remembered } from '../process/remembered.ts'
 import { kafkaJars } from '../services/kafka/jars.ts'
 import { chooseConfig } from './config.ts'
 import { prepareDatabases } from './databases.ts'
-import { down, downOther } from './down.ts'
+import { down } from './down.ts'
 import { renderEnv, stackVariables } from './env-file.ts'
 import { machineOwner, takeMachine } from './owner.ts'
-import type { StackPaths } from './paths.ts'
+import { pathsOfState, type StackPaths } from './paths.ts'
 import { existingServices, startServices } from './services.ts'
 import { stackCluster, stackConfig } from './stack.ts'
 
@@ -58,21 +58,27 @@ async function isUp(paths: StackPaths, log: (line: string) => void): Promise<boo
   return services.every((service) => service.pid() !== undefined) && (await cluster.isUp())
 }
 
-/** Ends what is in the way: another checkout's stack, or what a restart of the machine has left of this one. */
+/** Ends what is in the way: another checkout's stack, or what a restart of the machine has left of one. */
 async function makeRoom(paths: StackPaths, replace: boolean, log: (line: string) => void) {
   const owner = machineOwner()
-  if (owner && owner !== paths.state && existsSync(owner)) {
-    if (!replace) {
+  const other = owner && owner !== paths.state && existsSync(owner) ? pathsOfState(owner) : undefined
+  if (other) {
+    if (!replace && (await anyRuns(other, log))) {
       throw new Error(`the stack of another checkout runs, with its state in ${owner}: take it down first`)
     }
-    await downOther(owner, log)
+    await down(other, log)
   }
+  if (existsSync(paths.state) && !(await anyRuns(paths, log))) await down(paths, log)
+}
+
+async function anyRuns(paths: StackPaths, log: (line: string) => void): Promise<boolean> {
   const config = stackConfig(paths)
   const services = config ? Object.values(await existingServices(config, paths.state)) : []
-  const cluster = existsSync(paths.state) ? (await stackCluster(paths, log)).daemons() : []
-  const anyRuns =
-    services.some((service) => service.pid() !== undefined) || cluster.some((part) => part.running())
-  if (existsSync(paths.state) && !anyRuns) await down(paths, log)
+  const cluster = await stackCluster(paths, log)
+  return (
+    services.some((service) => service.pid() !== undefined) ||
+    cluster.daemons().some((part) => part.running())
+  )
 }
 
 async function importImage(cluster: Cluster, paths: StackPaths) {
