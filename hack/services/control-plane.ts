@@ -1,5 +1,1 @@
-export {
-  type ControlPlaneHandle,
-  type ControlPlaneOptions,
-  startControlPlane,
-} from '../cluster/control-plane.ts'
+export { startControlPlane } from '../cluster/control-plane.ts'

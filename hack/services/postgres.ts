@@ -16,7 +16,7 @@ import {
   serverHandle,
 } from './postgres/server.ts'
 
-export { databaseUrl, onDatabase, type PostgresHandle, query, type StopMode } from './postgres/server.ts'
+export { databaseUrl, onDatabase, type PostgresHandle, query } from './postgres/server.ts'
 
 export interface PostgresOptions {
   /** Folder for data, pid file and log. Data already there is used again. */
