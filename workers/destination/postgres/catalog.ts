@@ -21,7 +21,9 @@ export interface TargetColumn {
   readonly name: string
   /** With its modifier, such as `character varying(10)`; what a column is declared as. */
   readonly type: string
-  /** Without one: what a value is cast to, so that a modifier is enforced by the assignment and never cuts in silence. */
+  /** For a domain the type behind it, else `type`. */
+  readonly baseType: string
+  /** Without a modifier: what a value is cast to, so that a modifier is enforced by the assignment and never cuts in silence. */
   readonly castType: string
   readonly notNull: boolean
   /** It fills itself when an INSERT leaves it out. */
@@ -41,6 +43,7 @@ export const FINGERPRINT = `(
 // Only types of extensions need an operator of theirs: everything in pg_catalog is found by its plain sign.
 const COLUMNS = `
   SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, -1) AS cast_type,
+    CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod) END AS base_type,
     a.attnotnull AS not_null, a.atthasdef OR a.attidentity <> '' AS has_default, a.attgenerated <> '' AS generated,
     (SELECT n.nspname FROM pg_opclass c
        JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 3
@@ -90,6 +93,7 @@ export async function readTarget(
       name: row.name ?? '',
       type: row.type ?? '',
       castType: row.cast_type ?? '',
+      baseType: row.base_type ?? row.type ?? '',
       notNull: row.not_null === 't',
       hasDefault: row.has_default === 't',
       generated: row.generated === 't',

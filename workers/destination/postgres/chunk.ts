@@ -134,10 +134,10 @@ async function load(
   mode: 'append' | 'upsert',
   signal: AbortSignal,
 ): Promise<{ rows: bigint; bytes: bigint }> {
-  const read = () => request.read(signal)
-  if (mode === 'append') return copyIn(session, copyTargetSQL(writing), read)
+  const read = (reading: AbortSignal) => request.read(reading)
+  if (mode === 'append') return copyIn(session, copyTargetSQL(writing), read, signal)
   await session.query(createStageSQL(writing, []))
-  const copied = await copyIn(session, copyStageSQL(writing, []), read)
+  const copied = await copyIn(session, copyStageSQL(writing, []), read, signal)
   await session.query(analyzeStageSQL(writing))
   await session.query(repairSQL(writing))
   return copied
@@ -157,7 +157,7 @@ function stale({ plan, chunk, definition }: ChunkRequest, why: string): Millrace
 
 function gone({ target }: ChunkRequest): MillraceError {
   return new MillraceError(
-    'TableNotFound',
+    'DestinationConflict',
     `destination table ${tableLabel(target)} is gone: apply a TableBackfill with destinationTable Drop, which makes it anew`,
     { field: 'spec.tables[].destination' },
   )

@@ -56,6 +56,13 @@ export function writeFailure(
       `${lead}: ${subject} ${VALUE_PROBLEMS[code] ?? 'is refused by the destination'} (SQLSTATE ${code}). Alter the destination column, or exclude the column by the table's columns.exclude`,
     )
   }
+  if (code === '42P01') {
+    return new MillraceError(
+      'DestinationConflict',
+      `${lead} is gone: apply a TableBackfill with destinationTable Drop, which makes it anew`,
+      { field: 'spec.tables[].destination' },
+    )
+  }
   if (/^P0/.test(code)) {
     return rejected(
       `${lead}: a trigger of the destination refuses a row (SQLSTATE ${code}). Drop or mend the trigger`,

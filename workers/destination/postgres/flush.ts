@@ -77,7 +77,7 @@ async function attempt(
           options: batch.options,
         })
         await relaxNotNull(session, writing, batch)
-        missing = await write(session, writing, batch, source)
+        missing = await write(session, writing, batch, source, signal)
         if (missing.length > 0) throw rollBack
       }
       if (batch.drained !== undefined) await drain(session, batch.drained)
@@ -123,7 +123,7 @@ async function currentTarget(session: Session, cache: TargetCache, { ledger }: B
   const found = await readTarget(session, ledger.destination)
   if (found) return found
   throw new MillraceError(
-    'TableNotFound',
+    'DestinationConflict',
     `destination table ${tableLabel(ledger.destination)} is gone: apply a TableBackfill with destinationTable Drop, which makes it anew`,
     { field: 'spec.tables[].destination' },
   )
@@ -149,6 +149,7 @@ async function write(
   writing: Writing,
   batch: Batch,
   source: RowSource,
+  signal: AbortSignal,
 ): Promise<readonly (readonly string[])[]> {
   const how = batch.options.deletes === 'Soft' ? 'soft' : 'hard'
   if (batch.truncate) await session.query(emptySQL(writing, how))
@@ -157,7 +158,7 @@ async function write(
     await session.query(deleteSQL(writing, how), arrays)
   }
   if (batch.keyless.length > 0) {
-    await stage(session, writing, ['n bigint', 'count bigint'], keylessLines(batch))
+    await stage(session, writing, ['n bigint', 'count bigint'], keylessLines(batch), signal)
     if (batch.keyless.some(({ count }) => count < 0)) await session.query(removeEqualSQL(writing, how))
     if (batch.keyless.some(({ count }) => count > 0)) await session.query(addEqualSQL(writing))
   }
@@ -169,7 +170,7 @@ async function write(
     if (partial) values.push(arrayLiteral(batch.upserts.map(unchangedMarks)))
   } else {
     const extra = ['n bigint', ...(partial ? ['u text'] : [])]
-    await stage(session, writing, extra, upsertLines(batch.upserts, partial))
+    await stage(session, writing, extra, upsertLines(batch.upserts, partial), signal)
     await session.query(analyzeStageSQL(writing))
   }
   const rows = await session.query(upsertSQL(writing, source, partial), values)
@@ -185,13 +186,14 @@ async function stage(
   writing: Writing,
   extra: readonly string[],
   lines: Iterable<string>,
+  signal: AbortSignal,
 ): Promise<void> {
   await session.query(createStageSQL(writing, extra))
   const sql = copyStageSQL(
     writing,
     extra.map((column) => column.split(' ')[0] as string),
   )
-  await copyIn(session, sql, () => buffers(lines))
+  await copyIn(session, sql, () => buffers(lines), signal)
 }
 
 function* keylessLines({ keyless }: Batch): Generator<string> {

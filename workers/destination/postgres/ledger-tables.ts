@@ -34,6 +34,7 @@ export function ledgerTables({ sessions, names, pipeline, label }: LedgerContext
 
     claimTable: (claim, signal) =>
       sessions.use(signal, async (session) => {
+        if (claim.destination.schema === names.schema) throw ownSchema(claim.destination)
         await session.query(
           `INSERT INTO ${names.tables} (pipeline, pipeline_label, source_schema, source_table, destination_schema,
              destination_table, topic, history_complete, unknown_history)
@@ -114,6 +115,14 @@ export async function compareAndSet(
 export function changed(row: LedgerTable): MillraceError {
   return conflict(
     `the ledger's row of table ${tableLabel(row.table)} is not at version ${row.version} any more: another process has changed it`,
+  )
+}
+
+function ownSchema(wanted: LedgerTable['destination']): MillraceError {
+  return new MillraceError(
+    'DestinationConflict',
+    `destination table ${tableLabel(wanted)} is in the ledger's own schema: choose another spec.tables[].destination, or another spec.destination.postgres.ledgerSchema`,
+    { field: 'spec.tables[].destination' },
   )
 }
 

@@ -80,7 +80,7 @@ function alterTable(input: TablePlanInput, found: TargetTable): string[] {
       throw generatedColumn(target, column.name)
     } else {
       const type = destinationType(column, input.known)
-      const fit = compareTypes(present.type, type)
+      const fit = compareTypes(present.baseType, type)
       if (fit === 'widen') commands.push(`ALTER COLUMN ${name} TYPE ${type}`)
       else if (fit === 'differs' && input.empty) {
         commands.push(

@@ -60,8 +60,10 @@ export function compareTypes(found: string, wanted: string): TypeFit {
   const asked = parseTypeName(wanted)
   if (there.name === 'text' && there.array === asked.array) return 'fits'
   if (isText(there) && !there.array) return 'fits'
-  if (there.array || asked.array) return holdsElements(there, asked) ? 'fits' : 'differs'
+  if (there.array !== asked.array) return 'differs'
   if (holds(there, asked) || sameButForm(there, asked)) return 'fits'
+  // Such as citext, or an enum that somebody made for it: the server says which texts it takes.
+  if (!there.builtIn && isText(asked)) return 'fits'
   return holds(asked, there) ? 'widen' : 'differs'
 }
 
@@ -79,12 +81,7 @@ function isText(type: TypeName): boolean {
   return type.name === 'text' || (type.name === 'character varying' && type.modifier.length === 0)
 }
 
-function holdsElements(there: TypeName, asked: TypeName): boolean {
-  const element = { array: false }
-  return there.array && asked.array && holds({ ...there, ...element }, { ...asked, ...element })
-}
-
-/** Whether `wide` stores every value of `narrow`. */
+/** Whether `wide` stores every value of `narrow`; of arrays, every element. */
 function holds(wide: TypeName, narrow: TypeName): boolean {
   if (wide.name === narrow.name && wide.modifierText === narrow.modifierText) return true
   if (DIGITS[wide.name] && DIGITS[narrow.name])
