@@ -33,13 +33,15 @@ export interface Destination {
    * Makes the destination table able to take this definition: creates it, adds columns (existing rows get the source's
    * constant default, rule R19), widens widened types; keeps dropped columns. Idempotent.
    * `SchemaChangeUnsupported` names the column, its type there and the one wanted.
+   * Returns the names of all columns that the table has afterwards: a change that is older than the table's last column
+   * lacks that one, which then counts as unchanged.
    */
   ensureTable(
     target: TableName,
     definition: TableDefinition,
     options: TableOptions,
     signal: AbortSignal,
-  ): Promise<void>
+  ): Promise<{ readonly columns: readonly string[] }>
 
   /** Writes one compacted batch and moves the ledger's row in the same transaction (invariant I4). */
   flush(batch: Batch, signal: AbortSignal): Promise<FlushResult>

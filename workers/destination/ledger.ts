@@ -41,7 +41,8 @@ export interface Ledger {
   recordHeld(row: LedgerTable, hold: HeldFacts, signal: AbortSignal): Promise<LedgerTable>
   /**
    * Ends a backfill without success: `held` (or nothing yet) → `closed`; also frees the table. A row that is copied,
-   * closed or drained already stays as it is (first transition wins). Conflicts with every chunk in flight (rule R6).
+   * closed or drained already stays as it is (first transition wins), but for `evenCopied`: `copied` → `closed`. Conflicts
+   * with every chunk in flight (rule R6).
    */
   closeBackfill(backfill: ClosedFacts, signal: AbortSignal): Promise<LedgerBackfill>
   /** A pod takes the backfill over: attempt + 1; from now on writes of earlier attempts fail. `NotHeld` unless held. */
@@ -159,6 +160,8 @@ export interface ClosedFacts {
   readonly action: DestinationAction
   readonly code: string
   readonly message: string
+  /** Changes that the copy builds on were lost before it was drained (rules R21, R22), so it will never be complete. */
+  readonly evenCopied?: true
 }
 
 /** Every destination write of a backfill holds on to this (rule R6): state is held and the attempt is ours. */

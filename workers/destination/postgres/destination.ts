@@ -64,7 +64,9 @@ export function openPostgresDestination(options: PostgresDestinationOptions): De
 
     async ensureTable(table, definition, tableOptions, signal) {
       const request = { target: table, definition, options: tableOptions }
-      cache.set(quoteTable(table), await ensureTable(context.sessions, request, signal))
+      const found = await ensureTable(context.sessions, request, signal)
+      cache.set(quoteTable(table), found)
+      return { columns: found.columns.map((column) => column.name) }
     },
 
     flush: (batch, signal) => flush(context, cache, batch, signal),

@@ -56,7 +56,8 @@ export function ledgerBackfills(context: LedgerContext): BackfillPart {
             `UPDATE ${names.backfills} b SET state = 'closed', close_code = $3, close_message = $4,
                rows = ${doneSum(names, 'rows')}, bytes = ${doneSum(names, 'bytes')},
                version = version + 1, changed_at = now()
-             WHERE pipeline = $1 AND uid = $2 AND state = 'held' RETURNING 1`,
+             WHERE pipeline = $1 AND uid = $2 AND state IN ('held', ${closed.evenCopied ? `'copied'` : 'NULL'})
+             RETURNING 1`,
             [...mine, ...facts],
           )
           if (ended.length > 0) await freeTable(session, names, pipeline, closed.uid)
