@@ -49,7 +49,8 @@ export interface Selector {
 }
 
 export interface WatchHandler<T> {
-  replace(objects: readonly T[]): void | Promise<void>
+  /** @param version resourceVersion of the list: what is newer than it is not missing for being absent */
+  replace(objects: readonly T[], version: string): void | Promise<void>
   changed(object: T): void | Promise<void>
   deleted(object: T): void | Promise<void>
 }

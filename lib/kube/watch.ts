@@ -57,7 +57,7 @@ export async function watchForever<T extends KubeObject>(
     try {
       if (version === undefined) {
         const list = await listAll<T>(transport, resource, selector, signal, options.pageSize)
-        await guarded(() => handler.replace(list.objects))
+        await guarded(() => handler.replace(list.objects, list.version))
         version = list.version
       }
       version = await watchOnce(transport, resource, selector, version, handler, signal, options, (seen) => {

@@ -1,0 +1,177 @@
+import type { BackfillPhase, CopyStage, SucceededReason } from '../../crds/api.ts'
+import {
+  type BackfillFacts,
+  isCalledOff,
+  isCopied,
+  isHeld,
+  isSuspended,
+  isTerminal,
+  type JobFacts,
+} from './facts.ts'
+
+/** Where a TableBackfill stands, and what has to be done with its Job for that. */
+export interface Outcome {
+  readonly phase: BackfillPhase
+  readonly succeeded: 'True' | 'False' | 'Unknown'
+  readonly reason: SucceededReason
+  /** For a person: what it waits for, or how it ended. */
+  readonly message: string
+  /** What the Job needs; starting it is the scheduler's decision alone. */
+  readonly job: 'keep' | 'delete' | 'suspend'
+}
+
+/** Codes with which apply closes a backfill because changes are missing in the queue (rule R22). */
+const GAP_CODES: ReadonlySet<string> = new Set(['SlotLost', 'QueueLost', 'SourceChanged'])
+
+/** Reason of a failed Job condition when podFailurePolicy saw the exit code for wrong input. */
+const POD_FAILURE_POLICY = 'PodFailurePolicy'
+
+const STAGES: Readonly<Record<CopyStage, string>> = {
+  Connecting: 'connecting to source and destination',
+  WaitingForPublication: 'waiting until the table is in the publication',
+  WaitingForWriters: 'waiting for transactions that wrote to the table before it joined',
+  Holding: 'waiting until apply has come to the hold',
+  WaitingForReplay: 'waiting until the server that is read has everything up to the hold',
+  ActingOnDestination: 'preparing the destination table',
+  Planning: 'planning the chunks',
+  Copying: 'copying',
+  Releasing: 'all chunks copied, writing the release',
+  Done: 'copied',
+}
+
+/**
+ * The phase follows from facts alone; undefined when it is final already. Order matters: what is copied stays copied
+ * whatever comes later (rule R5), then how it ended, then what it waits for.
+ */
+export function derivePhase(facts: BackfillFacts): Outcome | undefined {
+  const { backfill, job } = facts
+  if (isTerminal(backfill.status?.phase)) return undefined
+  if (isCopied(backfill, job)) return copied(facts)
+  if (backfill.status?.queue?.state === 'Closed') return closed(facts)
+  if (isCalledOff(backfill, facts.pipeline)) return calledOff(facts)
+  if (job?.failed) return failed(facts, job.failed, job.failures)
+  return unfinished(facts)
+}
+
+function copied(facts: BackfillFacts): Outcome {
+  const { backfill, pipeline } = facts
+  const queue = backfill.status?.queue
+  if (queue?.state === 'Drained') {
+    return ended('Streaming', 'True', 'Drained', 'copied and drained: the table streams', 'keep')
+  }
+  if (!pipeline || pipeline.deleting) {
+    const message = 'copied, but the Pipeline was deleted before the changes in the queue were applied'
+    return ended('Cancelled', 'False', 'PipelineGone', message, 'delete')
+  }
+  const idle = pipeline.state !== 'Running' ? `; spec.state of the Pipeline is ${pipeline.state}` : ''
+  const message = queue?.message || `copied; apply works through the changes that gathered${idle}`
+  return going('Draining', 'Draining', message)
+}
+
+function closed(facts: BackfillFacts): Outcome {
+  const { backfill, pipeline } = facts
+  if (isCalledOff(backfill, pipeline)) return calledOff(facts)
+  const { code, message } = backfill.status?.queue ?? {}
+  const reason: SucceededReason = GAP_CODES.has(code ?? '') ? 'GapInQueue' : 'TableStopped'
+  return ended('Failed', 'False', reason, message || `apply ended it: ${code ?? 'no reason given'}`, 'delete')
+}
+
+function calledOff(facts: BackfillFacts): Outcome {
+  const { backfill, pipeline, job } = facts
+  const phase = backfill.status?.phase ?? 'Queued'
+  const goingAway = (message: string): Outcome => ({ ...going(phase, 'Cancelled', message), job: 'delete' })
+  if (job) return goingAway('cancelled; waiting until its pod has ended')
+  // Apply ends the hold, and may yet find that the copy was finished first.
+  const applies =
+    pipeline !== undefined && !pipeline.deleting && pipeline.state === 'Running' && pipeline.listed
+  if (isHeld(backfill) && applies) return goingAway('cancelled; waiting until apply has ended the hold')
+
+  const cancel = (reason: SucceededReason, message: string) =>
+    ended('Cancelled', 'False', reason, message, 'delete')
+  if (backfill.spec.cancel) return cancel('Cancelled', cancelledMessage(facts))
+  if (!pipeline || pipeline.deleting)
+    return cancel('PipelineGone', 'cancelled, because its Pipeline was deleted')
+  return cancel(
+    'TableNotInPipeline',
+    'cancelled, because the table was removed from spec.tables of the Pipeline',
+  )
+}
+
+function cancelledMessage({ backfill }: BackfillFacts): string {
+  const began = backfill.status?.startTime !== undefined
+  if (!began) return 'cancelled before it began'
+  const complete = backfill.status?.queue?.historyComplete
+  const history = complete === true ? 'complete, as before' : 'incomplete'
+  return `cancelled: the table goes on from the queue, and its history in the destination is ${history}`
+}
+
+function failed(facts: BackfillFacts, why: NonNullable<JobFacts['failed']>, failures: number): Outcome {
+  const last = facts.backfill.status?.copy?.failed?.message ?? facts.podProblem ?? why.message
+  if (why.reason === POD_FAILURE_POLICY) {
+    return ended(
+      'Failed',
+      'False',
+      'InvalidInput',
+      `${last}; create another TableBackfill after mending it`,
+      'keep',
+    )
+  }
+  const message = `gave up after ${failures} failed attempts; the last: ${last}`
+  return ended('Failed', 'False', 'BackoffLimitExceeded', message, 'keep')
+}
+
+function unfinished(facts: BackfillFacts): Outcome {
+  const { backfill, pipeline, job, place } = facts
+  const { pipelineRef, table } = backfill.spec
+  if (!pipeline) {
+    const message = `spec.pipelineRef.name: there is no Pipeline ${JSON.stringify(pipelineRef.name)} in this namespace: create it, or delete this and name another`
+    return going('Queued', 'PipelineNotFound', message)
+  }
+  if (!pipeline.listed) {
+    const message = `spec.table: ${table.schema}.${table.name} is not in spec.tables of Pipeline ${pipelineRef.name}: add it there`
+    return going('Queued', 'TableNotInPipeline', message)
+  }
+  const phase = isHeld(backfill) ? 'Backfilling' : job ? 'Preparing' : 'Queued'
+  if (isSuspended(backfill, pipeline)) {
+    const why = backfill.spec.suspend
+      ? 'spec.suspend is true'
+      : `spec.state of the Pipeline is ${pipeline.state}`
+    const held = isHeld(backfill) ? '; the table stays held, its changes gather in the queue' : ''
+    return { ...going(phase, 'Suspended', `suspended, because ${why}${held}`), job: job ? 'suspend' : 'keep' }
+  }
+  if (!job || job.suspended) {
+    return going(phase, phase, waitingMessage(facts, place))
+  }
+  return going(phase, phase, workingMessage(facts))
+}
+
+function waitingMessage({ job }: BackfillFacts, place: BackfillFacts['place']): string {
+  const what = job ? 'waiting to go on' : 'waiting'
+  if (!place) return 'starting'
+  const line = `${what} at position ${place.position} of the queue`
+  return place.behind ? `${line}; TableBackfill ${place.behind} of the same table has to end first` : line
+}
+
+function workingMessage({ backfill, job, podProblem }: BackfillFacts): string {
+  const copy = backfill.status?.copy
+  const attempt = job && job.failures > 0 ? `attempt ${job.failures + 1}: ` : ''
+  // A pod that cannot run says nothing itself: what stands in status.copy is then an older pod's word.
+  if (podProblem) return `${attempt}${podProblem}`
+  if (copy?.message) return `${attempt}${copy.message}`
+  if (copy?.stage) return `${attempt}${STAGES[copy.stage]}`
+  return `${attempt}waiting for its pod to start`
+}
+
+function going(phase: BackfillPhase, reason: SucceededReason, message: string): Outcome {
+  return { phase, succeeded: 'Unknown', reason, message, job: 'keep' }
+}
+
+function ended(
+  phase: BackfillPhase,
+  succeeded: 'True' | 'False',
+  reason: SucceededReason,
+  message: string,
+  job: Outcome['job'],
+): Outcome {
+  return { phase, succeeded, reason, message, job }
+}
