@@ -50,9 +50,10 @@ describe('a table from its backfill to its first changes', () => {
       append: true,
     })
     const row = await destination.ledger.readTable(nameOf(orders), never)
+    if (!row) throw new Error('no row')
     expect(row).toMatchObject({ heldBy: '', nextOffset: 7n })
     const flushed = await destination.flush(
-      batch(row!, orders, {
+      batch(row, orders, {
         upserts: [
           ['1', 'uno', undefined],
           ['4', 'it"s \\ {four}\n', '4.25'],

@@ -20,6 +20,17 @@ const LISTED = '7 days'
 export function ledgerBackfills(context: LedgerContext): BackfillPart {
   const { sessions, names, pipeline } = context
 
+  // Waits for the transactions that have the row shared: a chunk that got there first is durable, one that comes later
+  // finds the hold gone (rule R6). A statement of its own, since what those chunks wrote is seen only by the next one.
+  async function lockHeld(session: Session, mine: string[], attempt?: number): Promise<boolean> {
+    const rows = await session.query(
+      `SELECT 1 FROM ${names.backfills}
+       WHERE pipeline = $1 AND uid = $2 AND state = 'held' AND attempt = coalesce($3, attempt) FOR UPDATE`,
+      [...mine, attempt === undefined ? null : String(attempt)],
+    )
+    return rows.length > 0
+  }
+
   return {
     readBackfill: (uid, signal) =>
       sessions.use(signal, (session) => findBackfill(session, names, pipeline, uid)),
@@ -49,18 +60,15 @@ export function ledgerBackfills(context: LedgerContext): BackfillPart {
            VALUES ($1, $2, $3, $4, $5, $6, $7, 'closed', $8) ON CONFLICT DO NOTHING RETURNING 1`,
           [...mine, ...facts, closed.name, closed.table.schema, closed.table.name, closed.action],
         )
-        if (inserted.length === 0) {
-          // Waits for the transactions that have the row shared: a chunk that got there first is durable, one that comes
-          // later finds the hold gone (rule R6).
-          const ended = await session.query(
+        if (inserted.length === 0 && (await lockHeld(session, mine))) {
+          await session.query(
             `UPDATE ${names.backfills} b SET state = 'closed', close_code = $3, close_message = $4,
                rows = ${doneSum(names, 'rows')}, bytes = ${doneSum(names, 'bytes')},
                version = version + 1, changed_at = now()
-             WHERE pipeline = $1 AND uid = $2 AND state IN ('held', ${closed.evenCopied ? `'copied'` : 'NULL'})
-             RETURNING 1`,
+             WHERE pipeline = $1 AND uid = $2`,
             [...mine, ...facts],
           )
-          if (ended.length > 0) await freeTable(session, names, pipeline, closed.uid)
+          await freeTable(session, names, pipeline, closed.uid)
         }
         return existing(await findBackfill(session, names, pipeline, closed.uid), closed.uid)
       }),
@@ -83,18 +91,20 @@ export function ledgerBackfills(context: LedgerContext): BackfillPart {
         // Said twice, because the answer to the first time was lost.
         if (before && before.attempt === fence.attempt && /copied|drained/.test(before.state)) return before
         if (before) await lockTable(session, names, pipeline, before.table)
+        const mine = [pipeline, fence.uid]
+        if (!(await lockHeld(session, mine, fence.attempt)))
+          throw await fenced(session, names, pipeline, fence)
         const copied = await session.query(
           `UPDATE ${names.backfills} b SET state = 'copied',
              rows = ${doneSum(names, 'rows')}, bytes = ${doneSum(names, 'bytes')},
              version = version + 1, changed_at = now()
-           WHERE pipeline = $1 AND uid = $2 AND state = 'held' AND attempt = $3
-           RETURNING action_done AND plan > 0 AND NOT EXISTS (
+           WHERE pipeline = $1 AND uid = $2 AND action_done AND plan > 0 AND NOT EXISTS (
              SELECT FROM ${names.chunks} c
-             WHERE c.pipeline = b.pipeline AND c.uid = b.uid AND c.plan = b.plan AND c.state = 'planned') AS whole`,
-          [pipeline, fence.uid, String(fence.attempt)],
+             WHERE c.pipeline = b.pipeline AND c.uid = b.uid AND c.plan = b.plan AND c.state = 'planned')
+           RETURNING 1`,
+          mine,
         )
-        if (!copied[0]) throw await fenced(session, names, pipeline, fence)
-        if (copied[0].whole !== 't') {
+        if (copied.length === 0) {
           throw new MillraceError(
             'Internal',
             `backfill ${fence.uid} is not copied: its action is not done, or chunks of its plan are not`,
