@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type Daemon, daemon } from '../process/daemon.ts'
+import { type Daemon, daemon, type Lifetime } from '../process/daemon.ts'
 import type { Certificates } from './certificates.ts'
 
 export interface ControllersOptions {
@@ -8,6 +8,8 @@ export interface ControllersOptions {
   logDir: string
   kubeconfigs: { 'controller-manager': string; scheduler: string }
   certificates: Certificates
+  /** Default: detached. */
+  lifetime?: Lifetime
 }
 
 /** Describes the controller manager and the scheduler, the only ones of their kind and so without an election. */
@@ -16,7 +18,7 @@ export function controllerDaemons(options: ControllersOptions): {
   scheduler: Daemon
 } {
   const { kube, dir, logDir, kubeconfigs, certificates } = options
-  const common = { dir, lifetime: 'detached' as const }
+  const common = { dir, lifetime: options.lifetime ?? ('detached' as const) }
   const controllerManager = daemon({
     ...common,
     name: 'controller-manager',

@@ -32,6 +32,14 @@ export interface Cluster {
 const PLURALS: Readonly<Record<string, string>> = {
   Namespace: 'namespaces',
   Secret: 'secrets',
+  ServiceAccount: 'serviceaccounts',
+  Service: 'services',
+  Deployment: 'deployments',
+  Role: 'roles',
+  RoleBinding: 'rolebindings',
+  ClusterRole: 'clusterroles',
+  ClusterRoleBinding: 'clusterrolebindings',
+  CustomResourceDefinition: 'customresourcedefinitions',
   Pipeline: PIPELINES.plural,
   TableBackfill: TABLE_BACKFILLS.plural,
 }

@@ -1,0 +1,96 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { startControlPlane } from '../../hack/cluster/control-plane.ts'
+import { controllerDaemons } from '../../hack/cluster/controllers.ts'
+import { kubeBinary } from '../../hack/cluster/kube-binary.ts'
+import { installCustomResources, installRoles } from '../../hack/demo/install.ts'
+import { type Cluster, connectCluster } from '../../hack/demo/kube.ts'
+import { daemon } from '../../hack/process/daemon.ts'
+import { type ProcessKubelet, startProcessKubelet } from './kubelet.ts'
+
+/** A cluster whose pods are processes of this checkout, and the operator as one more process. */
+export interface LocalCluster {
+  readonly cluster: Cluster
+  readonly kubelet: ProcessKubelet
+  readonly kubeconfig: string
+  readonly operator: { kill9(): Promise<void>; start(): void; readonly logFile: string }
+  stop(): Promise<void>
+}
+
+const OPERATOR_NAMESPACE = 'millrace-system'
+
+/**
+ * Starts API server, etcd, the real controllers, a kubelet for processes, and the operator from the sources. About 8 s.
+ *
+ * @param podEnvironment more environment for the processes of pods, by pod labels
+ */
+export async function startLocalCluster(
+  dir: string,
+  podEnvironment: (labels: Readonly<Record<string, string>>) => Readonly<Record<string, string>> = () => ({}),
+): Promise<LocalCluster> {
+  await mkdir(dir, { recursive: true })
+  const plane = await startControlPlane({ dir: join(dir, 'control-plane') })
+  const { controllerManager } = controllerDaemons({
+    kube: await kubeBinary(() => {}),
+    dir,
+    logDir: dir,
+    kubeconfigs: plane.kubeconfigs,
+    certificates: plane.certificates,
+    lifetime: 'bound',
+  })
+  controllerManager.start()
+  const cluster = await connectCluster(plane.kubeconfig)
+  await installCustomResources(cluster)
+  await installRoles(cluster)
+  const kubelet = await startProcessKubelet({
+    transport: cluster.transport,
+    server: plane.server,
+    caFile: plane.certificates.ca,
+    dir,
+    checkout: process.cwd(),
+    environment: (metadata) => podEnvironment(metadata.labels ?? {}),
+  })
+  const operator = daemon({
+    name: 'operator',
+    dir,
+    logFile: join(dir, 'operator.log'),
+    lifetime: 'bound',
+    cwd: process.cwd(),
+    command: [process.execPath, 'operator/main.ts'],
+    env: {
+      POD_NAMESPACE: OPERATOR_NAMESPACE,
+      POD_NAME: 'operator-0',
+      MILLRACE_WORKER_IMAGE: 'from-the-checkout',
+      MILLRACE_KUBECONFIG: plane.kubeconfig,
+      KUBECONFIG: plane.kubeconfig,
+      MILLRACE_PORT: '0',
+    },
+  })
+  operator.start()
+  let stopped = false
+  void keepAlive()
+
+  // What the kubelet does for a Deployment's pod: the operator is started again when it dies.
+  async function keepAlive(): Promise<void> {
+    while (!stopped) {
+      await sleep(500)
+      if (!stopped && !operator.running()) operator.start()
+    }
+  }
+
+  return {
+    cluster,
+    kubelet,
+    kubeconfig: plane.kubeconfig,
+    operator,
+    async stop() {
+      stopped = true
+      await kubelet.stop()
+      await operator.kill9()
+      await controllerManager.kill9()
+      cluster.close()
+      await plane.stop()
+    },
+  }
+}
