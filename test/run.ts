@@ -85,7 +85,7 @@ async function endToEnd(): Promise<Outcome[]> {
     )
     return [{ name: 'e2e tests', passed: 0, failed: 1, seconds: 0 }]
   }
-  const up = await check('local stack', 'make', ['up'])
+  const up = await check('local stack', 'make', ['up', 'image'])
   return up.failed > 0 ? [up] : [up, await suite('e2e')]
 }
 
