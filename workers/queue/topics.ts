@@ -1,8 +1,14 @@
 import { createHash } from 'node:crypto'
+import type { PipelineSpec } from '../../crds/pipeline.ts'
 import type { TableName } from '../source/table.ts'
 
 /** Kafka's own limit on a topic's name, in characters. */
 const MAX_TOPIC = 249
+
+/** Begin of the names of a Pipeline's topics: the spec's, else `<namespace>.<name>`. */
+export function topicPrefix(spec: PipelineSpec, namespace: string, pipeline: string): string {
+  return spec.queue.kafka.topicPrefix ?? `${namespace}.${pipeline}`
+}
 
 /**
  * Name of a table's topic, `<prefix>.<schema>.<table>`.
