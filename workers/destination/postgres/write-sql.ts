@@ -80,7 +80,8 @@ export function repairSQL(writing: Writing): string {
   const wanted = columns.map((_, index) => `s.c${index}`).join(', ')
   const sets = columns.map((column, index) => `${quoteIdentifier(column.name)} = s.c${index}`)
   if (softColumn) sets.push(`${soft} = false`)
-  const differs = `ROW(${there}) *<> ROW(${wanted})`
+  // The cast keeps PostgreSQL from taking two row constructors apart and looking for the operator column by column.
+  const differs = `ROW(${there})::record *<> ROW(${wanted})::record`
   return `WITH u AS (
     UPDATE ${target} t SET ${sets.join(', ')} FROM ${STAGE} s
     WHERE ${sameKey(writing)} AND (${differs}${softColumn ? ` OR t.${soft}` : ''}))
