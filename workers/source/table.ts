@@ -45,6 +45,6 @@ export interface TableDefinition extends TableName {
 
 /** Columns of a table that a Pipeline replicates; at most one of the two lists is given. */
 export interface ColumnFilter {
-  readonly include?: readonly string[]
-  readonly exclude?: readonly string[]
+  readonly include?: readonly string[] | undefined
+  readonly exclude?: readonly string[] | undefined
 }

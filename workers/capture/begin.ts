@@ -1,0 +1,128 @@
+import type { PipelineSpec } from '../../crds/pipeline.ts'
+import type { Queue } from '../queue/queue.ts'
+import { tableTopic } from '../queue/topics.ts'
+import type { PostgresTarget } from '../source/connect.ts'
+import type { ServerIdentity } from '../source/identity.ts'
+import type { LSN } from '../source/lsn.ts'
+import { readMembers, type SourceNames } from '../source/publication.ts'
+import { readSlot, slotInUse } from '../source/slot.ts'
+import { type TableName, tableLabel } from '../source/table.ts'
+import type { Changes } from './changes.ts'
+import type { Directory } from './directory.ts'
+import { claimPublication, inspectServer, makeSlot } from './prepare.ts'
+import type { CaptureRecord } from './record.ts'
+import type { RecordStore } from './record-store.ts'
+import type { Report } from './report.ts'
+import type { SqlSession } from './sql-session.ts'
+import { decideStart, type Gap } from './start.ts'
+
+export interface BeginOptions {
+  readonly target: PostgresTarget
+  readonly queue: Queue
+  readonly names: SourceNames
+  readonly owner: string
+  readonly prefix: string
+  readonly report: Report
+  readonly spec: () => PipelineSpec
+  readonly unusable: string | undefined
+  readonly sql: SqlSession
+  readonly store: RecordStore
+}
+
+/** From where, and under which epoch, the log is read. */
+export interface Beginning {
+  readonly epoch: number
+  readonly from: LSN
+  readonly gap: Gap | undefined
+  /** The record already says so. */
+  readonly isResumed: boolean
+  readonly identity: ServerIdentity
+  readonly record: CaptureRecord
+  /** Tables that a gap concerns. */
+  readonly tables: readonly TableName[]
+}
+
+/**
+ * Looks at server, slot and record, decides how to go on, and makes slot and publication ready.
+ *
+ * Throws `SlotInUse` while another process reads the slot. That is asked before the record is read: the other one may still
+ * write it, and a record older than the slot would look like a gap.
+ */
+export async function begin(options: BeginOptions, signal: AbortSignal): Promise<Beginning> {
+  const { sql, names, store, queue, prefix } = options
+  const identity = await sql.use(inspectServer)
+  const slot = await sql.use((connection) => readSlot(connection, names.slot))
+  if (slot?.activePid !== undefined) throw slotInUse(names.slot, slot.activePid)
+  const record = await store.read(signal)
+  await sql.use((connection) =>
+    claimPublication(connection, names, options.owner, slot, record.state !== undefined),
+  )
+  const tables = await concerned(options)
+  const decision = decideStart({
+    record: record.state,
+    slot,
+    systemIdentifier: identity.systemIdentifier,
+    timeline: identity.timeline,
+    hasPast: record.state !== undefined || (await hasContent(queue, prefix, tables, signal)),
+    unusable: options.unusable,
+    now: Date.now(),
+  })
+  const from =
+    decision.from ??
+    (await makeSlot(
+      options.target,
+      sql,
+      names.slot,
+      decision.slot === 'replace',
+      (error) => options.report.trouble('slot', error),
+      signal,
+    ))
+  const isResumed = record.state?.epoch === decision.epoch && record.state.lsn === from
+  return { epoch: decision.epoch, from, gap: decision.gap, isResumed, identity, record, tables }
+}
+
+/** The tables of the spec and of the publication. */
+async function concerned(options: BeginOptions): Promise<TableName[]> {
+  const { sql, names, spec } = options
+  const members = await sql.use((connection) => readMembers(connection, names.publication))
+  const byLabel = new Map<string, TableName>()
+  for (const { schema, name } of [...spec().tables, ...members]) {
+    byLabel.set(tableLabel({ schema, name }), { schema, name })
+  }
+  return [...byLabel.values()]
+}
+
+async function hasContent(
+  queue: Queue,
+  prefix: string,
+  tables: readonly TableName[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (const table of tables) {
+    const offsets = await queue.offsets(tableTopic(prefix, table), signal)
+    if (offsets && offsets.end > 0n) return true
+  }
+  return false
+}
+
+/** Writes the gap into the topic of every table that has one (rule R22). */
+export async function writeGap(
+  gap: Gap,
+  tables: readonly TableName[],
+  parts: {
+    readonly directory: Directory
+    readonly changes: Changes
+    readonly queue: Queue
+    readonly record: CaptureRecord
+    readonly prefix: string
+  },
+  signal: AbortSignal,
+): Promise<void> {
+  for (const table of tables) {
+    const topic = tableTopic(parts.prefix, table)
+    const isThere = parts.record.topics.has(topic) || (await parts.queue.offsets(topic, signal)) !== undefined
+    if (!isThere) continue
+    const channel = await parts.directory.channel(table, signal)
+    parts.changes.writeControl(channel, { control: 'gap', ...gap })
+  }
+}

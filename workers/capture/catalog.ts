@@ -1,0 +1,163 @@
+import { quoteTable } from '../../lib/sql.ts'
+import { chooseKey, IDENTITIES } from '../source/catalog.ts'
+import { UNIQUE_INDEXES } from '../source/catalog-queries.ts'
+import type { Connection, TextRow } from '../source/connect.ts'
+import type { Fingerprint, FingerprintColumn, FingerprintLeaf } from './fingerprint.ts'
+import type { RelationColumn } from './pgoutput.ts'
+
+/** A type as a column has it, for looking up its name. */
+type TypeKey = Pick<RelationColumn, 'typeOid' | 'typeModifier'>
+
+const typeKey = (type: TypeKey) => `${type.typeOid}/${type.typeModifier}`
+
+/** Names of types by oid and modifier, as `format_type()` gives them; asked once each. */
+export interface TypeNames {
+  /** Names in the order of the columns; undefined when one of them has not been learnt. */
+  known(columns: readonly TypeKey[]): string[] | undefined
+  learn(connection: Connection, columns: readonly TypeKey[]): Promise<void>
+}
+
+export function createTypeNames(): TypeNames {
+  const names = new Map<string, string>()
+  return {
+    known(columns) {
+      const found = columns.map((column) => names.get(typeKey(column)))
+      return found.every((name) => name !== undefined) ? (found as string[]) : undefined
+    },
+    async learn(connection, columns) {
+      const unknown = columns.filter((column) => !names.has(typeKey(column)))
+      if (unknown.length === 0) return
+      const rows = await connection.query(
+        'SELECT o AS oid, m AS modifier, format_type(o, m) AS name FROM unnest($1::oid[], $2::int4[]) AS t(o, m)',
+        [
+          `{${unknown.map((column) => column.typeOid).join(',')}}`,
+          `{${unknown.map((column) => column.typeModifier).join(',')}}`,
+        ],
+      )
+      for (const row of rows) names.set(`${row.oid}/${row.modifier}`, row.name ?? '')
+    },
+  }
+}
+
+/** The key's columns as the catalog has them now; empty when there is none, or no such table any more. */
+export async function readKey(connection: Connection, oid: number): Promise<readonly string[]> {
+  const [table] = await connection.query('SELECT relreplident FROM pg_class WHERE oid = $1', [String(oid)])
+  if (!table) return []
+  const indexes = await connection.query(UNIQUE_INDEXES, [String(oid)])
+  return chooseKey(
+    IDENTITIES[table.relreplident ?? ''] ?? 'nothing',
+    indexes.map((row) => ({
+      primary: row.indisprimary === 't',
+      replicaIdentity: row.indisreplident === 't',
+      columns: JSON.parse(row.columns ?? '[]') as string[],
+    })),
+  )
+}
+
+// A default is computed for every row when it is volatile or an identity; PostgreSQL keeps the one value of any other
+// beside the column. (Whether the table was rewritten at all is told by its filenodes.)
+const FACTS = `
+  SELECT c.oid::text AS oid,
+    (SELECT json_agg(json_build_array(a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+              (SELECT json_object_agg(e.oid, e.enumlabel ORDER BY e.oid) FROM pg_enum e
+               WHERE e.enumtypid = coalesce(nullif(t.typelem, 0), t.oid)),
+              (a.atthasdef OR a.attidentity <> '') AND NOT a.atthasmissing) ORDER BY a.attnum)
+     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns,
+    c.relnatts AS last_number,
+    (SELECT json_agg(json_build_array(i.indisprimary, i.indisreplident,
+              (SELECT json_agg(k.attnum ORDER BY k.place)
+               FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place) WHERE k.place <= i.indnkeyatts))
+            ORDER BY i.indnkeyatts, i.indexrelid)
+     FROM pg_index i
+     WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+       AND (i.indisprimary OR i.indisreplident)) AS indexes,
+    c.relreplident AS identity,
+    (SELECT json_agg(json_build_array(l.oid::bigint, l.relname, pg_relation_filenode(l.oid)) ORDER BY l.oid)
+     FROM pg_class l
+     WHERE l.relkind = 'r' AND (l.oid = c.oid
+        OR (c.relkind = 'p' AND l.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)))) AS leaves
+  FROM pg_class c WHERE c.oid = ANY ($1::oid[])`
+
+const list = (oids: readonly number[]) => `{${oids.join(',')}}`
+
+/** A digest of each table's fingerprint, by oid; cheap enough to be asked for all tables again and again. */
+export async function readDigests(
+  connection: Connection,
+  oids: readonly number[],
+): Promise<Map<number, string>> {
+  const rows = await connection.query(
+    `SELECT f.oid, hashtextextended(f::text, 0) AS digest FROM (${FACTS}) f`,
+    [list(oids)],
+  )
+  return new Map(rows.map((row) => [Number(row.oid), row.digest ?? '']))
+}
+
+/** Undefined when there is no such table. */
+export async function readFingerprint(connection: Connection, oid: number): Promise<Fingerprint | undefined> {
+  const [row] = await connection.query(FACTS, [list([oid])])
+  return row && toFingerprint(row)
+}
+
+function toFingerprint(row: TextRow): Fingerprint {
+  const columns = parse<[number, string, string, Record<string, string> | null, boolean]>(row.columns)
+  const indexes = parse<[boolean, boolean, number[]]>(row.indexes)
+  const leaves = parse<[number, string, number | string]>(row.leaves)
+  const wanted = row.identity === 'i' ? 1 : 0
+  return {
+    oid: Number(row.oid),
+    columns: columns.map(
+      ([number, name, type, labels, computed]): FingerprintColumn => ({
+        number,
+        name,
+        type,
+        labels,
+        computed,
+      }),
+    ),
+    lastNumber: Number(row.last_number),
+    key: indexes.find((index) => index[wanted])?.[2] ?? [],
+    leaves: leaves.map(
+      ([oid, name, filenode]): FingerprintLeaf => ({ oid, name, filenode: String(filenode) }),
+    ),
+  }
+}
+
+function parse<Item>(text: string | null | undefined): Item[] {
+  return text ? (JSON.parse(text) as Item[]) : []
+}
+
+const ATTACHED = `
+  SELECT c.oid, n.nspname, c.relname,
+         i.xmin AS attached, i.cmin AS command, a.xmin AS created
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_inherits i ON i.inhrelid = c.oid
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = -1
+  WHERE c.oid = ANY ($1::oid[])`
+
+/**
+ * Which of these partitions had rows when they were attached. A partition that was created in place is empty then, and all
+ * that comes into it afterwards is in the log.
+ *
+ * A row is older than the attachment when its transaction is, or when it was written by an earlier command of the same
+ * transaction (create, fill, attach in one go).
+ */
+export async function readFilledLeaves(
+  connection: Connection,
+  oids: readonly number[],
+): Promise<ReadonlySet<number>> {
+  const filled = new Set<number>()
+  if (oids.length === 0) return filled
+  for (const leaf of await connection.query(ATTACHED, [list(oids)])) {
+    const table = quoteTable({ schema: leaf.nspname ?? '', name: leaf.relname ?? '' })
+    const inPlace = `xmin = $1::xid AND cmin::text::bigint < $2::bigint`
+    const condition = leaf.attached === leaf.created ? inPlace : `(${inPlace}) OR age(xmin) > age($1::xid)`
+    const [row] = await connection.query(
+      `SELECT EXISTS (SELECT FROM ONLY ${table} WHERE ${condition}) AS filled`,
+      [leaf.attached ?? '', leaf.command ?? '0'],
+    )
+    if (row?.filled === 't') filled.add(Number(leaf.oid))
+  }
+  return filled
+}

@@ -1,0 +1,392 @@
+import { MillraceError } from '../../lib/errors.ts'
+import { type ControlLine, type LogMessage, MESSAGE_PREFIX } from '../queue/format.ts'
+import { formatLSN, type LSN } from '../source/lsn.ts'
+import { tableLabel } from '../source/table.ts'
+import { writeLargeRow } from './large-line.ts'
+import { createLargeRowReader, type LargeRowReader } from './large-row.ts'
+import { sinkBytes, writeBytes } from './lines.ts'
+import type { Channel, Outgoing } from './outgoing.ts'
+import {
+  type BeginMessage,
+  malformed,
+  type RelationMessage,
+  readBegin,
+  readCommit,
+  readMessage,
+  readRelation,
+  readTruncate,
+} from './pgoutput.ts'
+import { headerLine, type Relation } from './relations.ts'
+import { writeRow, writeTruncate } from './rows.ts'
+import { type FrameHandler, readServerError } from './wire.ts'
+
+/** A message of ours that concerns a table. */
+export type TableMessage = Exclude<LogMessage, { kind: 'heartbeat' }>
+
+/** What has to be looked up before the next message can be taken. */
+export type Pending =
+  | { readonly kind: 'relation'; readonly message: RelationMessage }
+  | { readonly kind: 'messages'; readonly messages: readonly TableMessage[] }
+  | { readonly kind: 'drain' }
+
+export interface ChangesOptions {
+  readonly slot: string
+  readonly epoch: number
+  readonly outgoing: Outgoing
+  /** The server has begun to send. */
+  readonly onStarted: () => void
+  /** The server wants to hear where we are, at once. */
+  readonly onReplyRequested: () => void
+  /** Where the stream begins: everything before is in the queue. */
+  readonly start: LSN
+}
+
+/** A control line without its place; that is filled in when it is written. */
+export type ControlContent = ControlLine extends infer Line
+  ? Line extends ControlLine
+    ? Omit<Line, 'tx' | 'seq' | 'at'>
+    : never
+  : never
+
+/** Turns the stream of a slot into runs of JSON lines, table by table. */
+export interface Changes {
+  readonly handler: FrameHandler
+  /** Set after the handler has said stop. */
+  pending(): Pending | undefined
+  /** Answers a pending relation; the stream goes on. */
+  resolveRelation(relation: Relation): void
+  /** Answers pending messages with the channels of their tables, in the same order. */
+  resolveMessages(channels: readonly Channel[]): void
+  /** Answers a pending drain. */
+  resolveDrain(): void
+  /** All transactions that end at or before this are written, and nothing of later ones that would be lost with it. */
+  through(): LSN
+  /** How far the source's log goes, as the server last said. */
+  sourceEnd(): LSN
+  /** Transactions seen so far. */
+  commits(): number
+  /** Writes a control line behind what was written so far, at any time, without disturbing the sequence of changes. */
+  writeControl(channel: Channel, content: ControlContent): void
+  relations(): Iterable<Relation>
+  /** Exchanges a relation for one with another filter. */
+  replaceRelation(relation: Relation): void
+}
+
+/** A row larger than this waits until everything before it is sent, so that it has the memory for itself. */
+const HUGE_ROW = 4 * 1024 * 1024
+const XLOG_DATA = 0x77
+const KEEPALIVE = 0x6b
+const XLOG_HEADER = 25
+
+const BEGIN = 0x42
+const COMMIT = 0x43
+const INSERT = 0x49
+const UPDATE = 0x55
+const DELETE = 0x44
+const TRUNCATE = 0x54
+const RELATION = 0x52
+const MESSAGE = 0x4d
+const ORIGIN = 0x4f
+const TYPE = 0x59
+
+export function createChanges(options: ChangesOptions): Changes {
+  const { outgoing, epoch } = options
+  const relations = new Map<number, Relation>()
+  let lastOid = -1
+  let lastRelation: Relation | undefined
+  let pending: Pending | undefined
+
+  let through = options.start
+  let sourceEnd = options.start
+  let commits = 0
+
+  let begin: BeginMessage | undefined
+  let transactionLine: Buffer | undefined
+  let transactions = 0
+  /** Changes of the present transaction, counted before any filter (rule R15). */
+  let count = 0
+  /** Control lines written between two transactions. */
+  let between = 0
+  let messages: TableMessage[] = []
+  let committing: { readonly endLSN: LSN } | undefined
+
+  // Changes have even numbers. The odd ones are free for lines that capture adds of itself: those must have a place of
+  // their own, and must not shift the changes behind them when the transaction is sent again.
+  const sequence = () => count * 2
+
+  function relationOf(oid: number): Relation {
+    if (oid === lastOid && lastRelation) return lastRelation
+    const relation = relations.get(oid)
+    if (!relation) throw malformed(`a change of table ${oid}, which was not described before`)
+    lastOid = oid
+    lastRelation = relation
+    return relation
+  }
+
+  function beginLines(channel: Channel, header: Buffer): void {
+    if (channel.header !== header) {
+      writeBytes(channel.sink, header)
+      channel.header = header
+    }
+  }
+
+  function beginRow(relation: Relation): Channel {
+    const { channel } = relation
+    beginLines(channel, relation.header)
+    if (channel.transaction !== transactions) {
+      transactionLine ??= makeTransactionLine(begin)
+      writeBytes(channel.sink, transactionLine)
+      channel.transaction = transactions
+    }
+    channel.changes += 1
+    return channel
+  }
+
+  function change(buffer: Buffer, start: number, end: number): void {
+    count += 1
+    const relation = relationOf(buffer.readUInt32BE(start + 1))
+    const before = sinkBytes(relation.channel.sink)
+    const channel = beginRow(relation)
+    writeRow(channel.sink, relation, sequence(), buffer, start, end)
+    outgoing.written(channel, before)
+  }
+
+  function truncate(buffer: Buffer, start: number): void {
+    for (const oid of readTruncate(buffer, start)) {
+      count += 1
+      const relation = relations.get(oid)
+      // Tables that the publication does not have are named too, but never described.
+      if (!relation) continue
+      const before = sinkBytes(relation.channel.sink)
+      const channel = beginRow(relation)
+      writeTruncate(channel.sink, sequence())
+      outgoing.written(channel, before)
+    }
+  }
+
+  function message(buffer: Buffer, start: number, end: number): void {
+    const { transactional, content } = readMessage(buffer, start, end, MESSAGE_PREFIX)
+    if (!transactional) return
+    count += 1
+    const ours = content && parseMessage(content, options.slot)
+    if (ours) messages.push(ours)
+  }
+
+  function commit(endLSN: LSN): boolean {
+    if (messages.length > 0) {
+      committing = { endLSN }
+      pending = { kind: 'messages', messages }
+      return false
+    }
+    finish(endLSN)
+    return true
+  }
+
+  function finish(endLSN: LSN): void {
+    begin = undefined
+    transactionLine = undefined
+    committing = undefined
+    messages = []
+    through = endLSN
+    if (endLSN > sourceEnd) sourceEnd = endLSN
+    commits += 1
+    between = 0
+  }
+
+  function writeLine(channel: Channel, line: ControlLine): void {
+    const before = sinkBytes(channel.sink)
+    if (!channel.header) beginLines(channel, lastHeader(channel))
+    writeBytes(channel.sink, Buffer.from(`${JSON.stringify(line)}\n`))
+    outgoing.written(channel, before)
+    outgoing.complete(channel)
+  }
+
+  function lastHeader(channel: Channel): Buffer {
+    let header: Buffer | undefined
+    for (const relation of relations.values()) if (relation.channel === channel) header = relation.header
+    return header ?? headerLine(channel, epoch, [])
+  }
+
+  function payload(buffer: Buffer, start: number, end: number): boolean {
+    switch (buffer[start]) {
+      case INSERT:
+      case UPDATE:
+      case DELETE:
+        change(buffer, start, end)
+        return true
+      case BEGIN:
+        begin = readBegin(buffer, start)
+        transactions += 1
+        count = 0
+        return true
+      case COMMIT:
+        return commit(readCommit(buffer, start).endLSN)
+      case RELATION:
+        pending = { kind: 'relation', message: readRelation(buffer, start, end) }
+        return false
+      case TRUNCATE:
+        truncate(buffer, start)
+        return true
+      case MESSAGE:
+        message(buffer, start, end)
+        return true
+      case ORIGIN:
+      case TYPE:
+        return true
+      default:
+        throw malformed(`a message of type ${buffer[start]}`)
+    }
+  }
+
+  function keepalive(buffer: Buffer, start: number): void {
+    const end = buffer.readBigUInt64BE(start + 1)
+    if (end > sourceEnd) sourceEnd = end
+    // Between transactions everything up to here is either written or nothing that concerns us. Within one it is not
+    // worth a thought what the position stands for.
+    if (!begin && end > through) {
+      through = end
+      between = 0
+    }
+    if (buffer[start + 17] === 1) options.onReplyRequested()
+  }
+
+  let largeReader: LargeRowReader | undefined
+  let largeRelation: Relation | undefined
+  let prefix = Buffer.alloc(0)
+
+  // The first bytes decide what it is: a row, or somebody else's huge message, of which only the count matters.
+  function largePiece(buffer: Buffer, start: number, end: number): void {
+    let from = start
+    if (prefix.length < XLOG_HEADER + 2) {
+      const taken = Math.min(end - start, XLOG_HEADER + 2 - prefix.length)
+      prefix = Buffer.concat([prefix, buffer.subarray(start, start + taken)])
+      from += taken
+      if (prefix.length < XLOG_HEADER + 2) return
+      const type = prefix[XLOG_HEADER]
+      if (type === MESSAGE) {
+        if (((prefix[XLOG_HEADER + 1] as number) & 1) === 1) count += 1
+      } else {
+        largeReader = createLargeRowReader((oid) => (largeRelation = relationOf(oid)))
+        largeReader.feed(prefix, XLOG_HEADER, prefix.length)
+      }
+    }
+    if (from < end) largeReader?.feed(buffer, from, end)
+  }
+
+  function largeEnd(): boolean {
+    const reader = largeReader
+    const relation = largeRelation
+    largeReader = undefined
+    largeRelation = undefined
+    prefix = Buffer.alloc(0)
+    if (!reader || !relation) return true
+    count += 1
+    const row = reader.finish()
+    const before = sinkBytes(relation.channel.sink)
+    const channel = beginRow(relation)
+    writeLargeRow(channel.sink, relation, sequence(), row)
+    outgoing.written(channel, before)
+    return true
+  }
+
+  const handler: FrameHandler = {
+    data(buffer, start, end) {
+      if (buffer[start] === XLOG_DATA) return payload(buffer, start + XLOG_HEADER, end)
+      if (buffer[start] === KEEPALIVE) keepalive(buffer, start)
+      return true
+    },
+    largeBegin(length) {
+      if (length <= HUGE_ROW || outgoing.bytes() === 0) return true
+      pending = { kind: 'drain' }
+      return false
+    },
+    largePiece,
+    largeEnd,
+    other(type, body) {
+      if (type === 'W') options.onStarted()
+      if (type === 'E') throw readServerError(body)
+      if (type === 'c')
+        throw new MillraceError('ConnectionLost', 'the source has ended the replication stream')
+    },
+  }
+
+  return {
+    handler,
+    pending: () => pending,
+    resolveRelation(relation) {
+      relations.set(relation.message.oid, relation)
+      lastOid = -1
+      pending = undefined
+    },
+    resolveMessages(channels) {
+      if (pending?.kind !== 'messages' || !committing || !begin) throw new Error('no messages are pending')
+      const { endLSN } = committing
+      for (const [index, message] of pending.messages.entries()) {
+        count += 1
+        const place = { tx: formatLSN(begin.commitLSN), seq: sequence(), at: isoTime(begin.time) }
+        writeLine(channels[index] as Channel, { ...controlOf(message, formatLSN(endLSN)), ...place })
+      }
+      pending = undefined
+      finish(endLSN)
+    },
+    resolveDrain() {
+      pending = undefined
+    },
+    through: () => through,
+    sourceEnd: () => sourceEnd,
+    commits: () => commits,
+    writeControl(channel, content) {
+      const place = begin
+        ? { tx: formatLSN(begin.commitLSN), seq: sequence() + 1 }
+        : { tx: formatLSN(through), seq: between++ }
+      writeLine(channel, { ...content, ...place, at: new Date().toISOString() } as ControlLine)
+    },
+    relations: () => relations.values(),
+    replaceRelation(relation) {
+      relations.set(relation.message.oid, relation)
+      lastOid = -1
+    },
+  }
+}
+
+function makeTransactionLine(begin: BeginMessage | undefined): Buffer {
+  if (!begin) throw malformed('a change outside of a transaction')
+  const { commitLSN, xid, time } = begin
+  return Buffer.from(`{"tx":"${formatLSN(commitLSN)}","xid":${xid},"at":"${isoTime(time)}"}\n`)
+}
+
+function isoTime(milliseconds: number): string {
+  return new Date(milliseconds).toISOString()
+}
+
+function controlOf(message: TableMessage, lsn: string): ControlContent {
+  switch (message.kind) {
+    case 'hold':
+      return { control: 'hold', lsn, uid: message.uid, name: message.name, action: message.action }
+    case 'release':
+      return { control: 'release', lsn, uid: message.uid }
+    default:
+      return { control: message.kind, lsn }
+  }
+}
+
+/** A message of ours for a table; undefined when it is another slot's, a heartbeat, or none that we would write. */
+export function parseMessage(content: Buffer, slot: string): TableMessage | undefined {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(content.toString('utf8'))
+  } catch {
+    return undefined
+  }
+  if (typeof parsed !== 'object' || parsed === null) return undefined
+  const message = parsed as Partial<Record<string, unknown>>
+  const isTable = typeof message.schema === 'string' && typeof message.table === 'string'
+  if (message.slot !== slot || !isTable) return undefined
+  const kinds: readonly unknown[] = ['hold', 'release', 'join', 'leave']
+  return kinds.includes(message.kind) ? (message as unknown as TableMessage) : undefined
+}
+
+/** For logs. */
+export function describeMessage(message: TableMessage): string {
+  return `${message.kind} ${tableLabel({ schema: message.schema, name: message.table })}`
+}

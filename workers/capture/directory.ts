@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto'
+import type { OutgoingRecord, Queue } from '../queue/queue.ts'
+import { tableTopic } from '../queue/topics.ts'
+import type { TableName } from '../source/table.ts'
+import type { Fingerprint } from './fingerprint.ts'
+import { type Channel, createChannel } from './outgoing.ts'
+import { type RecordedTopic, topicRecord } from './record.ts'
+import type { Gap } from './start.ts'
+
+/** The tables' topics and what is remembered of them. */
+export interface Directory {
+  /**
+   * The table's channel, with its topic made and its incarnation recorded: nothing is ever written under an incarnation that
+   * a restart would not find again.
+   */
+  channel(table: TableName, signal: AbortSignal): Promise<Channel>
+  /** The channel if `channel` was called for the table before. */
+  known(table: TableName): Channel | undefined
+  fingerprint(table: TableName): Fingerprint | undefined
+  setFingerprint(table: TableName, fingerprint: Fingerprint): void
+  /** Something of these is in the queue. */
+  markWritten(channels: readonly Channel[]): void
+  hasChanged(): boolean
+  /** Entries that changed since they were last taken. */
+  takeChanged(): OutgoingRecord[]
+  /** All entries. */
+  records(): OutgoingRecord[]
+}
+
+export interface DirectoryOptions {
+  readonly queue: Queue
+  readonly prefix: string
+  readonly captureTopic: string
+  readonly topics: ReadonlyMap<string, RecordedTopic>
+  /** A topic was lost: it was made again, or is empty although something was written (rule R24). */
+  readonly onLost: (channel: Channel, gap: Gap) => void
+}
+
+export function createDirectory(options: DirectoryOptions): Directory {
+  const { queue, prefix } = options
+  const entries = new Map(options.topics)
+  const channels = new Map<string, Channel>()
+  const making = new Map<string, Promise<Channel>>()
+  const changed = new Set<string>()
+
+  function update(topic: string, change: Partial<RecordedTopic>): void {
+    const entry = entries.get(topic)
+    if (!entry) return
+    entries.set(topic, { ...entry, ...change, version: entry.version + 1 })
+    changed.add(topic)
+  }
+
+  async function make(table: TableName, topic: string, signal: AbortSignal): Promise<Channel> {
+    const known = entries.get(topic)
+    const { created } = await queue.ensureTopic(topic, signal)
+    const isLost = known?.written === true && (created || (await isEmpty(queue, topic, signal)))
+    if (!known || isLost) {
+      const entry: RecordedTopic = {
+        topic,
+        table: { schema: table.schema, name: table.name },
+        incarnation: randomBytes(9).toString('base64url'),
+        written: false,
+        fingerprint: known?.fingerprint,
+        version: (known?.version ?? 0) + 1,
+      }
+      await queue.send([{ topic: options.captureTopic, records: [topicRecord(entry)] }], signal)
+      entries.set(topic, entry)
+    }
+    const { incarnation } = entries.get(topic) as RecordedTopic
+    const channel = createChannel(table, topic, incarnation)
+    channels.set(topic, channel)
+    if (isLost) options.onLost(channel, topicLost(topic, created))
+    return channel
+  }
+
+  return {
+    channel(table, signal) {
+      const topic = tableTopic(prefix, table)
+      const channel = channels.get(topic)
+      if (channel) return Promise.resolve(channel)
+      const made = making.get(topic) ?? make(table, topic, signal).finally(() => making.delete(topic))
+      making.set(topic, made)
+      return made
+    },
+    known: (table) => channels.get(tableTopic(prefix, table)),
+    fingerprint: (table) => entries.get(tableTopic(prefix, table))?.fingerprint,
+    setFingerprint: (table, fingerprint) => update(tableTopic(prefix, table), { fingerprint }),
+    markWritten(written) {
+      for (const { topic } of written) {
+        if (entries.get(topic)?.written === false) update(topic, { written: true })
+      }
+    },
+    hasChanged: () => changed.size > 0,
+    takeChanged() {
+      const records = [...changed].flatMap((topic) => {
+        const entry = entries.get(topic)
+        return entry ? [topicRecord(entry)] : []
+      })
+      changed.clear()
+      return records
+    },
+    records: () => [...entries.values()].map(topicRecord),
+  }
+}
+
+async function isEmpty(queue: Queue, topic: string, signal: AbortSignal): Promise<boolean> {
+  const offsets = await queue.offsets(topic, signal)
+  return offsets === undefined || offsets.end === 0n
+}
+
+function topicLost(topic: string, created: boolean): Gap {
+  return {
+    code: 'QueueLost',
+    message: `topic ${topic} ${created ? 'was gone and had to be made again' : 'is empty although changes were written to it'}. Changes are missing; a backfill that empties the table cures it`,
+  }
+}

@@ -1,0 +1,148 @@
+import type { ErrorCode } from '../../lib/errors.ts'
+
+/** What of a table's catalog entry can change its rows without a row event (rule R20). */
+export interface Fingerprint {
+  readonly oid: number
+  readonly columns: readonly FingerprintColumn[]
+  /** Highest column number that was ever given out. */
+  readonly lastNumber: number
+  /** Numbers of the key's columns, in key order. */
+  readonly key: readonly number[]
+  /** The tables that hold the rows. */
+  readonly leaves: readonly FingerprintLeaf[]
+}
+
+export interface FingerprintColumn {
+  readonly number: number
+  readonly name: string
+  readonly type: string
+  /** Labels of an enum by their oid. */
+  readonly labels: Readonly<Record<string, string>> | null
+  /** Whether an ADD COLUMN with this default had to compute a value for every row. */
+  readonly computed: boolean
+}
+
+export interface FingerprintLeaf {
+  readonly oid: number
+  readonly name: string
+  readonly filenode: string
+}
+
+/** What happened to a table that row events do not show. */
+export interface TableChange {
+  readonly code: Extract<ErrorCode, 'TableChanged' | 'SchemaChangeUnsupported'>
+  readonly message: string
+}
+
+/**
+ * Compares a table with what it was. Undefined: nothing happened that the rows' own headers do not tell, such as a plain
+ * ADD COLUMN, a DROP COLUMN, or a type that was widened.
+ *
+ * @param filled oids of the new leaves that had rows before they were attached
+ */
+export function compareFingerprints(
+  before: Fingerprint,
+  after: Fingerprint,
+  filled: ReadonlySet<number>,
+): TableChange | undefined {
+  if (before.oid !== after.oid) return changed('the table was dropped and created again')
+  return (
+    compareColumns(before, after) ??
+    compareLeaves(before, after, filled) ??
+    (String(before.key) === String(after.key) ? undefined : changed('its key was changed'))
+  )
+}
+
+/** Leaves that are in the second but not in the first. */
+export function newLeaves(before: Fingerprint, after: Fingerprint): FingerprintLeaf[] {
+  const known = new Set(before.leaves.map((leaf) => leaf.oid))
+  return after.leaves.filter((leaf) => !known.has(leaf.oid))
+}
+
+function compareColumns(before: Fingerprint, after: Fingerprint): TableChange | undefined {
+  const known = new Map(before.columns.map((column) => [column.number, column]))
+  const rewritten = isRewritten(before, after)
+  for (const column of after.columns) {
+    const old = known.get(column.number)
+    const name = JSON.stringify(column.name)
+    if (!old) {
+      if (column.number <= before.lastNumber) {
+        return changed(`column ${name}, which was generated, now holds values of its own`)
+      }
+      if (column.computed && rewritten) {
+        return changed(`column ${name} was added with a value of its own for every row`)
+      }
+      continue
+    }
+    if (old.name !== column.name) return changed(`column ${JSON.stringify(old.name)} was renamed to ${name}`)
+    const label = renamedLabel(old, column)
+    if (label) return changed(`a value of the type of column ${name} was renamed: ${label}`)
+    if (old.type !== column.type && rewritten && !isWidening(old.type, column.type)) {
+      return {
+        code: 'SchemaChangeUnsupported',
+        message: `${advice(`column ${name} was changed from ${old.type} to ${column.type}`)}`,
+      }
+    }
+  }
+  return undefined
+}
+
+function compareLeaves(
+  before: Fingerprint,
+  after: Fingerprint,
+  filled: ReadonlySet<number>,
+): TableChange | undefined {
+  const present = new Set(after.leaves.map((leaf) => leaf.oid))
+  const gone = before.leaves.find((leaf) => !present.has(leaf.oid))
+  if (gone) return changed(`partition ${gone.name} was detached or dropped`)
+  const attached = newLeaves(before, after).find((leaf) => filled.has(leaf.oid))
+  return attached && changed(`partition ${attached.name} was attached with rows in it`)
+}
+
+function isRewritten(before: Fingerprint, after: Fingerprint): boolean {
+  const filenodes = new Map(before.leaves.map((leaf) => [leaf.oid, leaf.filenode]))
+  return after.leaves.some((leaf) => (filenodes.get(leaf.oid) ?? leaf.filenode) !== leaf.filenode)
+}
+
+function renamedLabel(old: FingerprintColumn, now: FingerprintColumn): string | undefined {
+  for (const [oid, label] of Object.entries(old.labels ?? {})) {
+    const renamed = now.labels?.[oid]
+    if (renamed !== undefined && renamed !== label) return `${label} to ${renamed}`
+  }
+  return undefined
+}
+
+const INTEGERS = ['smallint', 'integer', 'bigint']
+
+/** Whether every value of the old type is written the same way in the new one. */
+export function isWidening(from: string, to: string): boolean {
+  if (INTEGERS.includes(from) && INTEGERS.includes(to)) return INTEGERS.indexOf(from) < INTEGERS.indexOf(to)
+  if (INTEGERS.includes(from)) return to === 'numeric' || to === 'text' || isVarchar(to)
+  if (from === 'real') return false
+  const varchar = /^character varying(?:\((\d+)\))?$/
+  const [oldText, newText] = [varchar.exec(from), varchar.exec(to)]
+  if (oldText && to === 'text') return true
+  if (oldText && newText) return limit(newText[1]) >= limit(oldText[1])
+  if (from === 'text' && newText) return newText[1] === undefined
+  const numeric = /^numeric(?:\((\d+),(-?\d+)\))?$/
+  const [oldNumber, newNumber] = [numeric.exec(from), numeric.exec(to)]
+  if (!oldNumber || !newNumber) return false
+  if (newNumber[1] === undefined) return true
+  return oldNumber[2] === newNumber[2] && limit(newNumber[1]) >= limit(oldNumber[1])
+}
+
+function isVarchar(type: string): boolean {
+  return type === 'character varying'
+}
+
+function limit(text: string | undefined): number {
+  return text === undefined ? Number.POSITIVE_INFINITY : Number(text)
+}
+
+function changed(what: string): TableChange {
+  return { code: 'TableChanged', message: advice(what) }
+}
+
+function advice(what: string): string {
+  return `${what}, which the log of changes does not show: create a TableBackfill with destinationTable Truncate or Drop`
+}

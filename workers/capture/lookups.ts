@@ -1,0 +1,76 @@
+import { createBackoff } from '../../lib/backoff.ts'
+import { toMillraceError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { sleep } from '../../lib/sleep.ts'
+import { type ColumnFilter, type TableName, tableLabel } from '../source/table.ts'
+import { createTypeNames, readKey } from './catalog.ts'
+import type { CatalogWatch } from './catalog-watch.ts'
+import { type Changes, describeMessage } from './changes.ts'
+import type { Directory } from './directory.ts'
+import { makeRelation } from './relations.ts'
+import type { SqlSession } from './sql-session.ts'
+import type { Lookups } from './stream-loop.ts'
+
+export interface LookupOptions {
+  readonly changes: Changes
+  readonly directory: Directory
+  readonly sql: SqlSession
+  readonly watch: CatalogWatch
+  readonly epoch: number
+  readonly filterOf: (table: TableName) => ColumnFilter | undefined
+  readonly log: Logger
+  /** The stream waits for the source's catalog because of this error; undefined: no longer. */
+  readonly onTrouble: (thrown: unknown) => void
+}
+
+/** What the stream has to ask the catalog and the queue before it can go on. */
+export function createLookups(options: LookupOptions): Lookups {
+  const { changes, directory, sql, watch, log } = options
+  const typeNames = createTypeNames()
+
+  // The stream waits for this, and must not be given up because another connection has a bad moment.
+  async function insist<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const backoff = createBackoff(200, 5_000)
+    for (;;) {
+      try {
+        const result = await work()
+        if (backoff.attempts() > 0) options.onTrouble(undefined)
+        return result
+      } catch (thrown) {
+        signal.throwIfAborted()
+        if (!toMillraceError(thrown).retryable) throw thrown
+        options.onTrouble(thrown)
+        await sleep(backoff.next(), signal)
+      }
+    }
+  }
+
+  return {
+    async relation({ message }, signal) {
+      const table = { schema: message.schema, name: message.name }
+      const channel = await insist(() => directory.channel(table, signal), signal)
+      const key = await insist(
+        () =>
+          sql.use(async (connection) => {
+            await typeNames.learn(connection, message.columns)
+            await watch.look(connection, table, message.oid)
+            return await readKey(connection, message.oid)
+          }),
+        signal,
+      )
+      const types = typeNames.known(message.columns) ?? []
+      const relation = makeRelation(message, channel, types, key, options.epoch, options.filterOf(table))
+      log.debug({ table: tableLabel(table), key: relation.key, columns: types.length }, 'Table described')
+      changes.resolveRelation(relation)
+    },
+    async messages({ messages }, signal) {
+      const channels = []
+      for (const message of messages) {
+        const table = { schema: message.schema, name: message.table }
+        channels.push(await insist(() => directory.channel(table, signal), signal))
+        log.info({ message: describeMessage(message) }, 'Watermark')
+      }
+      changes.resolveMessages(channels)
+    },
+  }
+}

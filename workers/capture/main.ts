@@ -1,0 +1,4 @@
+import { runWorker } from '../runtime/run.ts'
+import { runCapture } from './run.ts'
+
+await runWorker('capture', runCapture)

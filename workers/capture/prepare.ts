@@ -1,0 +1,154 @@
+import { MillraceError, toMillraceError } from '../../lib/errors.ts'
+import { sleep } from '../../lib/sleep.ts'
+import type { Connection, PostgresTarget } from '../source/connect.ts'
+import { readServerIdentity, type ServerIdentity } from '../source/identity.ts'
+import type { LSN } from '../source/lsn.ts'
+import {
+  ensurePublication,
+  type Publication,
+  type SourceNames,
+  setPublicationOwner,
+} from '../source/publication.ts'
+import { dropSlot, readSlot, type Slot, slotInUse } from '../source/slot.ts'
+import { describeTransactions, readRunningTransactions } from '../source/writers.ts'
+import { createSlot } from './replication.ts'
+import type { SqlSession } from './sql-session.ts'
+
+const FIELD = 'spec.source.postgres'
+
+/**
+ * Proves that the server can be captured from. Throws `WrongWALLevel`, `UnsupportedServer`, or `InvalidSpec` for a replica,
+ * each naming the cure.
+ */
+export async function inspectServer(connection: Connection): Promise<ServerIdentity> {
+  const identity = await readServerIdentity(connection)
+  if (identity.inRecovery) {
+    throw new MillraceError(
+      'InvalidSpec',
+      `${FIELD}.host: the server is a replica: name the primary, and list replicas in ${FIELD}.replicas`,
+      { field: `${FIELD}.host`, retryable: true },
+    )
+  }
+  const [settings] = await connection.query(
+    "SELECT current_setting('wal_level') AS wal_level, current_setting('server_encoding') AS encoding",
+  )
+  if (settings?.wal_level !== 'logical') {
+    throw new MillraceError(
+      'WrongWALLevel',
+      `${FIELD}: wal_level of the source is ${settings?.wal_level}, logical is needed: run ALTER SYSTEM SET wal_level = 'logical' and restart the server (on Amazon RDS set rds.logical_replication to 1)`,
+      { field: FIELD },
+    )
+  }
+  if (settings.encoding === 'SQL_ASCII') {
+    throw new MillraceError(
+      'UnsupportedServer',
+      `${FIELD}.database: the database has the encoding SQL_ASCII, so that nobody knows what its text means: copy it into one with a real encoding`,
+      { field: `${FIELD}.database`, retryable: true },
+    )
+  }
+  return identity
+}
+
+/**
+ * Makes the publication, and refuses one that another Pipeline has made: two that share a slot would take each other's
+ * changes. One that was left behind by a Pipeline of the same name is taken over, when the queue knows it.
+ */
+export async function claimPublication(
+  connection: Connection,
+  names: SourceNames,
+  owner: string,
+  slot: Slot | undefined,
+  isKnown: boolean,
+): Promise<Publication> {
+  const publication = await ensurePublication(connection, names.publication, owner)
+  if (publication.owner === owner) return publication
+  if (publication.owner !== '' && slot && !isKnown) {
+    throw new MillraceError(
+      'SlotInUse',
+      `${FIELD}.slot: replication slot ${JSON.stringify(names.slot)} belongs to another Pipeline (${publication.owner}), and the queue does not know it: set ${FIELD}.slot and ${FIELD}.publication to other names, or, if that Pipeline is gone, run SELECT pg_drop_replication_slot('${names.slot}')`,
+      { field: `${FIELD}.slot` },
+    )
+  }
+  await setPublicationOwner(connection, names.publication, owner)
+  return publication
+}
+
+/** How often the server is asked whom a new slot waits for, milliseconds. */
+const ASK = 2_000
+
+/**
+ * Creates the slot, after dropping the old one when `replace`. Tells through `onWait` which transactions it waits for.
+ * Throws `SlotInUse` while another process reads the old one.
+ */
+export async function makeSlot(
+  target: PostgresTarget,
+  sql: SqlSession,
+  slot: string,
+  replace: boolean,
+  onWait: (error: MillraceError | undefined) => void,
+  signal: AbortSignal,
+): Promise<LSN> {
+  if (replace) {
+    await sql.use(async (connection) => {
+      const old = await readSlot(connection, slot)
+      if (old?.activePid !== undefined) throw slotInUse(slot, old.activePid)
+      await dropSlot(connection, slot)
+    })
+  }
+  const over = new AbortController()
+  const telling = tellWaiting(sql, onWait, AbortSignal.any([signal, over.signal]))
+  try {
+    return await createSlot(target, slot, signal)
+  } catch (thrown) {
+    throw explainSlot(thrown)
+  } finally {
+    over.abort()
+    await telling
+    onWait(undefined)
+  }
+}
+
+async function tellWaiting(
+  sql: SqlSession,
+  onWait: (error: MillraceError) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    for (;;) {
+      await sleep(ASK, signal)
+      const running = await sql.use(readRunningTransactions)
+      if (running.length === 0) continue
+      onWait(
+        new MillraceError(
+          'LockTimeout',
+          `${FIELD}.slot: the new replication slot waits for transactions to end: ${describeTransactions(running)}`,
+        ),
+      )
+    }
+  } catch {
+    // Only a message for people; the creation of the slot itself reports what goes wrong.
+  }
+}
+
+function explainSlot(thrown: unknown): unknown {
+  const error = toMillraceError(thrown)
+  if (/all replication slots are in use/.test(error.message)) {
+    return new MillraceError(
+      'TooManyConnections',
+      `${FIELD}.slot: ${error.message}: drop a slot that nobody needs, or raise max_replication_slots and restart the server`,
+      { field: `${FIELD}.slot`, cause: thrown },
+    )
+  }
+  return explainReplication(thrown)
+}
+
+/** A refusal of the replication connection, with what has to be granted. */
+export function explainReplication(thrown: unknown): unknown {
+  const error = toMillraceError(thrown)
+  if (error.code !== 'PermissionDenied') return thrown
+  return new MillraceError(
+    'PermissionDenied',
+    `${error.message}: replication needs ALTER ROLE … REPLICATION (on Amazon RDS: GRANT rds_replication TO …)`,
+    { cause: thrown, ...(error.field === undefined ? {} : { field: error.field }) },
+  )
+}

@@ -1,0 +1,39 @@
+import type { OutgoingRecord, Queue } from '../queue/queue.ts'
+import { type CaptureRecord, foldRecords } from './record.ts'
+
+/** Capture's own topic. */
+export interface RecordStore {
+  read(signal: AbortSignal): Promise<CaptureRecord>
+  /** Counts what was written elsewhere. */
+  wrote(records: number): void
+  /** It is time for `compact`. */
+  isLong(): boolean
+  /** Writes all that counts once more and deletes what stands before. */
+  compact(all: readonly OutgoingRecord[], signal: AbortSignal): Promise<void>
+}
+
+/** The topic is read whole at each start, so it is kept about this short. */
+const COMPACT_AFTER = 2_000
+
+export function createRecordStore(queue: Queue, topic: string): RecordStore {
+  let written = 0
+  return {
+    async read(signal) {
+      await queue.ensureTopic(topic, signal)
+      const records = await queue.readAll(topic, signal)
+      written = records.length
+      return foldRecords(records)
+    },
+    wrote(records) {
+      written += records
+    },
+    isLong: () => written > COMPACT_AFTER,
+    async compact(all, signal) {
+      const before = await queue.offsets(topic, signal)
+      // What is written from here on stays, so only what is written twice is deleted.
+      await queue.send([{ topic, records: all }], signal)
+      if (before) await queue.deleteBefore(topic, before.end, signal)
+      written = all.length
+    },
+  }
+}

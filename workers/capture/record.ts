@@ -1,0 +1,79 @@
+import type { OutgoingRecord, QueueRecord } from '../queue/queue.ts'
+import { formatLSN, type LSN, parseLSN } from '../source/lsn.ts'
+import type { TableName } from '../source/table.ts'
+import type { Fingerprint } from './fingerprint.ts'
+
+/**
+ * What capture remembers, in its own topic: written before anything is confirmed to the source (invariant I5), read at the
+ * start. The latest of each key counts.
+ */
+export interface CaptureRecord {
+  readonly state: RecordedState | undefined
+  /** By topic. */
+  readonly topics: ReadonlyMap<string, RecordedTopic>
+}
+
+/** How far the queue has the log, and of which source. */
+export interface RecordedState {
+  readonly epoch: number
+  readonly lsn: LSN
+  readonly systemIdentifier: string
+  readonly timeline: number
+}
+
+/** What is known of a table's topic. Kept for ever, also when the table has left. */
+export interface RecordedTopic {
+  readonly topic: string
+  readonly table: TableName
+  readonly incarnation: string
+  /** Something is in it, so that an empty topic is one that was lost (rule R24). */
+  readonly written: boolean
+  /** The table as capture last saw it in the catalog (rule R20). */
+  readonly fingerprint: Fingerprint | undefined
+  /** Grows with every version of this entry. */
+  readonly version: number
+}
+
+const STATE_KEY = 'state'
+
+export function stateRecord(state: RecordedState): OutgoingRecord {
+  const { lsn, ...rest } = state
+  return { key: STATE_KEY, value: json({ kind: 'state', ...rest, lsn: formatLSN(lsn) }) }
+}
+
+export function topicRecord(topic: RecordedTopic): OutgoingRecord {
+  return { key: `topic:${topic.topic}`, value: json({ kind: 'topic', ...topic }) }
+}
+
+/**
+ * Folds the records of the topic. A capture that was replaced may still have written late, so it is not the order that
+ * counts but the position and the version.
+ */
+export function foldRecords(records: readonly QueueRecord[]): CaptureRecord {
+  let state: RecordedState | undefined
+  const topics = new Map<string, RecordedTopic>()
+  for (const record of records) {
+    const content = JSON.parse(record.value.toString('utf8')) as { kind: string }
+    if (content.kind === 'state') {
+      const { epoch, lsn, systemIdentifier, timeline } = content as unknown as Record<
+        keyof RecordedState,
+        never
+      >
+      const found: RecordedState = { epoch, lsn: parseLSN(lsn), systemIdentifier, timeline }
+      if (!state || isLater(found, state)) state = found
+    } else if (content.kind === 'topic') {
+      const { kind: _, ...topic } = content as unknown as RecordedTopic & { kind: string }
+      const known = topics.get(topic.topic)
+      if (!known || topic.version >= known.version) topics.set(topic.topic, topic)
+    }
+  }
+  return { state, topics }
+}
+
+function isLater(a: RecordedState, b: RecordedState): boolean {
+  return a.epoch === b.epoch ? a.lsn >= b.lsn : a.epoch > b.epoch
+}
+
+function json(content: object): Buffer {
+  return Buffer.from(JSON.stringify(content))
+}

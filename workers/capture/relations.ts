@@ -1,0 +1,90 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Header, HeaderColumn } from '../queue/format.ts'
+import { isIncluded } from '../source/columns.ts'
+import type { ColumnFilter } from '../source/table.ts'
+import type { Channel } from './outgoing.ts'
+import type { RelationMessage } from './pgoutput.ts'
+import type { RowShape } from './rows.ts'
+
+/** A table as its changes are being sent now. */
+export interface Relation extends RowShape {
+  readonly message: RelationMessage
+  readonly channel: Channel
+  /** `format_type()` of each column. */
+  readonly types: readonly string[]
+  /** Names, in key order. */
+  readonly key: readonly string[]
+  readonly filter: ColumnFilter | undefined
+  /** The header line. */
+  readonly header: Buffer
+}
+
+/**
+ * Puts together what the log says of a table, what the catalog says, and what the Pipeline wants of it.
+ *
+ * @param catalogKey names of the key's columns as the catalog has them now, which may be later than the log
+ */
+export function makeRelation(
+  message: RelationMessage,
+  channel: Channel,
+  types: readonly string[],
+  catalogKey: readonly string[],
+  epoch: number,
+  filter: ColumnFilter | undefined,
+): Relation {
+  const key = keyOf(message, catalogKey)
+  const included = Uint8Array.from(message.columns, (column) =>
+    isIncluded(filter, column.name) || key.includes(column.name) ? 1 : 0,
+  )
+  const columns = message.columns.flatMap((column, index): HeaderColumn[] =>
+    included[index] === 1
+      ? [[column.name, types[index] ?? `oid ${column.typeOid}`, key.indexOf(column.name) + 1]]
+      : [],
+  )
+  return {
+    message,
+    channel,
+    types,
+    key,
+    filter,
+    columnCount: message.columns.length,
+    included,
+    keyColumns: key.map((name) => message.columns.findIndex((column) => column.name === name)),
+    header: headerLine(channel, epoch, columns),
+  }
+}
+
+/** The same with another filter; undefined when it has this one already. */
+export function refilter(
+  relation: Relation,
+  epoch: number,
+  filter: ColumnFilter | undefined,
+): Relation | undefined {
+  if (isDeepStrictEqual(relation.filter, filter)) return undefined
+  return makeRelation(relation.message, relation.channel, relation.types, relation.key, epoch, filter)
+}
+
+/**
+ * The key that the rows have to be told apart by. What the log says of the identity was true when the rows were written,
+ * so with an identity of some columns those are the key, and the catalog only knows their order; with identity full any
+ * key that the catalog has will do.
+ */
+export function keyOf(message: RelationMessage, catalogKey: readonly string[]): readonly string[] {
+  const names = new Set(message.columns.map((column) => column.name))
+  if (message.replicaIdentity === 'f') return catalogKey.every((name) => names.has(name)) ? catalogKey : []
+  const identity = message.columns.filter((column) => column.identity).map((column) => column.name)
+  const isSame = identity.length === catalogKey.length && identity.every((name) => catalogKey.includes(name))
+  return isSame ? catalogKey : identity
+}
+
+/** The first line of a run, with its newline. */
+export function headerLine(channel: Channel, epoch: number, columns: readonly HeaderColumn[]): Buffer {
+  const header: Header = {
+    v: 1,
+    inc: channel.incarnation,
+    epoch,
+    table: [channel.table.schema, channel.table.name],
+    columns,
+  }
+  return Buffer.from(`${JSON.stringify(header)}\n`)
+}

@@ -1,0 +1,283 @@
+import type { PipelineSpec } from '../../crds/pipeline.ts'
+import { MillraceError, toMillraceError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { sleep } from '../../lib/sleep.ts'
+import type { Queue } from '../queue/queue.ts'
+import { captureTopic } from '../queue/topics.ts'
+import type { PostgresTarget } from '../source/connect.ts'
+import { formatLSN } from '../source/lsn.ts'
+import { sqlState } from '../source/postgres-errors.ts'
+import type { SourceNames } from '../source/publication.ts'
+import { slotInUse } from '../source/slot.ts'
+import type { ColumnFilter, TableName } from '../source/table.ts'
+import { begin, writeGap } from './begin.ts'
+import { createCatalogWatch } from './catalog-watch.ts'
+import { createChanges } from './changes.ts'
+import { createDirectory } from './directory.ts'
+import { createLookups } from './lookups.ts'
+import type { CaptureMetrics } from './metrics.ts'
+import { createOutgoing } from './outgoing.ts'
+import { explainReplication } from './prepare.ts'
+import { stateRecord } from './record.ts'
+import { createRecordStore } from './record-store.ts'
+import { refilter } from './relations.ts'
+import { type ReplicationStream, startReplication } from './replication.ts'
+import type { Report } from './report.ts'
+import { createSender, type Sender } from './sender.ts'
+import { keepSlot } from './slot-watch.ts'
+import { createSqlSession } from './sql-session.ts'
+import { readStream } from './stream-loop.ts'
+import { keepTables } from './tables.ts'
+
+export interface SessionOptions {
+  readonly target: PostgresTarget
+  readonly queue: Queue
+  readonly names: SourceNames
+  /** Who the publication belongs to, for its comment. */
+  readonly owner: string
+  readonly prefix: string
+  readonly log: Logger
+  readonly metrics: CaptureMetrics
+  readonly report: Report
+  readonly spec: () => PipelineSpec
+  readonly freshSpec: (signal: AbortSignal) => Promise<PipelineSpec | undefined>
+  /** Grows with every change of the Pipeline. */
+  readonly specVersion: () => number
+  /** Resolves when the version is another one. */
+  readonly specChanged: (since: number, signal: AbortSignal) => Promise<unknown>
+  /** Why the slot was found to be of no use by the session before. */
+  readonly unusable: string | undefined
+  /** Asks to end in order: what was read is sent and confirmed first. */
+  readonly stop: AbortSignal
+  readonly onStreaming: () => void
+}
+
+/** How often the source hears from us when there is nothing new, milliseconds; it gives up after a minute. */
+const FEEDBACK = 10_000
+/** How long the last changes may take to be sent when capture is asked to end, milliseconds. */
+const FAREWELL = 5_000
+
+/**
+ * Captures until something breaks (rejects) or `stop` aborts (resolves). Everything is looked at anew at its start, so the
+ * caller only has to call it again.
+ */
+export async function runSession(options: SessionOptions, outer: AbortSignal): Promise<void> {
+  const { target, queue, names, log, metrics, report, spec } = options
+  const over = new AbortController()
+  const signal = AbortSignal.any([outer, over.signal])
+  const topic = captureTopic(options.prefix)
+  const sql = createSqlSession(target, signal)
+  const store = createRecordStore(queue, topic)
+  let stream: ReplicationStream | undefined
+  let feedback: NodeJS.Timeout | undefined
+  // Until the stream runs there is nothing to bring to an end.
+  const giveUp = () => over.abort(options.stop.reason)
+  if (options.stop.aborted) giveUp()
+  options.stop.addEventListener('abort', giveUp, { once: true })
+  try {
+    const start = await begin({ ...options, sql, store }, signal)
+    const { epoch, identity } = start
+    const outgoing = createOutgoing()
+    const changes = createChanges({
+      slot: names.slot,
+      epoch,
+      outgoing,
+      start: start.from,
+      onStarted() {
+        log.info({ from: formatLSN(start.from), epoch }, 'Streaming')
+        report.trouble('session', undefined)
+        options.onStreaming()
+      },
+      onReplyRequested() {
+        stream?.confirm(sender.recorded())
+        sender.hurry()
+      },
+    })
+    const directory = createDirectory({
+      queue,
+      prefix: options.prefix,
+      captureTopic: topic,
+      topics: start.record.topics,
+      onLost(channel, gap) {
+        log.error({ topic: channel.topic, reason: gap.message }, 'A topic was lost')
+        metrics.gap(gap.code)
+        changes.writeControl(channel, { control: 'gap', ...gap })
+        sender.notify()
+      },
+    })
+    const state = (lsn: bigint) =>
+      stateRecord({ epoch, lsn, systemIdentifier: identity.systemIdentifier, timeline: identity.timeline })
+    const sender: Sender = createSender({
+      queue,
+      outgoing,
+      through: changes.through,
+      captureTopic: topic,
+      start: start.from,
+      recorded: start.isResumed ? start.from : 0n,
+      hasNews: directory.hasChanged,
+      records(lsn) {
+        const records = [...directory.takeChanged(), state(lsn)]
+        store.wrote(records.length)
+        return records
+      },
+      onSent(channels, bytes) {
+        directory.markWritten(channels)
+        metrics.sent(channels, bytes)
+      },
+      onRecorded(lsn) {
+        stream?.confirm(lsn)
+        report.facts({ confirmedLSN: formatLSN(lsn) })
+      },
+    })
+    if (start.gap) {
+      log.error({ code: start.gap.code, reason: start.gap.message, epoch }, 'Changes are missing')
+      metrics.gap(start.gap.code)
+      await writeGap(
+        start.gap,
+        start.tables,
+        { ...options, directory, changes, record: start.record },
+        signal,
+      )
+    }
+    // Recorded before the source hears of it (invariant I5); after a crash before this, the same gap is found again.
+    if (!start.isResumed) await sender.drain(signal)
+    report.facts({
+      slot: names.slot,
+      publication: names.publication,
+      systemIdentifier: identity.systemIdentifier,
+      timeline: identity.timeline,
+      epoch,
+      confirmedLSN: formatLSN(sender.recorded()),
+    })
+
+    const filterOf = (table: TableName): ColumnFilter | undefined =>
+      spec().tables.find((one) => one.schema === table.schema && one.name === table.name)?.columns
+    const watch = createCatalogWatch({
+      directory,
+      log,
+      onChange(table, change, afterSent) {
+        const channel = directory.known(table)
+        if (!channel) return
+        changes.writeControl(channel, { control: 'changed', ...change })
+        sender.afterSent(afterSent)
+        sender.notify()
+      },
+    })
+    const lookups = createLookups({
+      changes,
+      directory,
+      sql,
+      watch,
+      epoch,
+      filterOf,
+      log,
+      onTrouble: (thrown) => report.trouble('stream', thrown),
+    })
+    const slot = keepSlot({
+      sql,
+      slot: names.slot,
+      heartbeatSeconds: () => spec().source.postgres.heartbeatSeconds,
+      recorded: sender.recorded,
+      commits: changes.commits,
+      compact: async () => {
+        if (store.isLong()) await store.compact([...directory.records(), state(sender.recorded())], signal)
+      },
+      report,
+    })
+    metrics.observe({
+      lagBytes: () => Math.max(slot.lagBytes(), Number(changes.sourceEnd() - sender.recorded())),
+      unacknowledgedBytes: sender.unacknowledged,
+      waitingSeconds: () => sender.waitingFor() / 1000,
+      retainedBytes: slot.retainedBytes,
+      epoch: () => epoch,
+    })
+    stream = await startReplication(target, { ...names, start: start.from }, signal)
+    const running = stream
+    options.stop.removeEventListener('abort', giveUp)
+    feedback = setInterval(() => running.confirm(sender.recorded()), FEEDBACK)
+    await Promise.race([
+      readStream(running, changes, sender, lookups, signal),
+      sender.run(signal),
+      slot.run(signal),
+      keepTables(
+        {
+          ...options,
+          sql,
+          directory,
+          watch,
+          onResult: report.tables,
+          onTrouble: (error) => report.trouble('source', error),
+        },
+        signal,
+      ),
+      followFilters(options, signal, () => {
+        for (const relation of changes.relations()) {
+          const changed = refilter(relation, epoch, filterOf(relation.channel.table))
+          if (changed) changes.replaceRelation(changed)
+        }
+      }),
+      endInOrder(options.stop, running, sender, signal),
+    ])
+  } catch (thrown) {
+    outer.throwIfAborted()
+    if (options.stop.aborted) return
+    throw explain(thrown, names.slot)
+  } finally {
+    options.stop.removeEventListener('abort', giveUp)
+    clearInterval(feedback)
+    metrics.observe(undefined)
+    over.abort(new Error('the session is over'))
+    await Promise.allSettled([stream?.close(), sql.close()])
+  }
+}
+
+async function followFilters(
+  options: SessionOptions,
+  signal: AbortSignal,
+  apply: () => void,
+): Promise<never> {
+  for (let version = options.specVersion(); ; ) {
+    await options.specChanged(version, signal)
+    version = options.specVersion()
+    apply()
+  }
+}
+
+async function endInOrder(
+  stop: AbortSignal,
+  stream: ReplicationStream,
+  sender: Sender,
+  signal: AbortSignal,
+): Promise<void> {
+  await new Promise<void>((resolve) => {
+    if (stop.aborted) return resolve()
+    stop.addEventListener('abort', () => resolve(), { once: true, signal })
+  })
+  await Promise.race([sender.drain(signal), sleep(FAREWELL, signal)])
+  stream.confirm(sender.recorded())
+  await stream.finish()
+}
+
+/** Says that the slot cannot be read on, although the server does not say so by itself. */
+export function slotReason(thrown: unknown): string | undefined {
+  const error = toMillraceError(thrown)
+  // The publication was dropped and made again: the log before that cannot be decoded any more.
+  const isMissing = sqlState(error) === '42704' && /publication .* does not exist/.test(error.message)
+  return isMissing ? 'its publication was dropped' : undefined
+}
+
+function explain(thrown: unknown, slot: string): unknown {
+  const error = toMillraceError(thrown)
+  if (sqlState(error) === '55006') {
+    const pid = /PID (\d+)/.exec(error.message)?.[1]
+    return slotInUse(slot, pid === undefined ? undefined : Number(pid))
+  }
+  if (error.code !== 'PermissionDenied' && sqlState(error) === '55000') {
+    return new MillraceError('SlotLost', error.message, {
+      cause: error,
+      retryable: true,
+      field: 'spec.source.postgres.slot',
+    })
+  }
+  return explainReplication(thrown)
+}

@@ -1,0 +1,112 @@
+import type { ErrorCode } from '../../lib/errors.ts'
+import { formatLSN, type LSN } from '../source/lsn.ts'
+import type { RecordedState } from './record.ts'
+
+/** What capture finds when it starts. */
+export interface Found {
+  readonly record: RecordedState | undefined
+  readonly slot: { readonly confirmed: LSN; readonly invalidated: string | undefined } | undefined
+  readonly systemIdentifier: string
+  readonly timeline: number
+  /** Some table's topic holds something, so this Pipeline has a past. */
+  readonly hasPast: boolean
+  /** The slot was found to be of no use while it was read, and why. */
+  readonly unusable: string | undefined
+  /** Milliseconds since 1970. */
+  readonly now: number
+}
+
+/** How to go on. */
+export interface Start {
+  readonly epoch: number
+  /** What to do about the slot before reading it. */
+  readonly slot: 'keep' | 'create' | 'replace'
+  /** Where to read from; undefined: from where the new slot begins. */
+  readonly from: LSN | undefined
+  /** Changes are missing before that point. */
+  readonly gap: Gap | undefined
+}
+
+export interface Gap {
+  readonly code: Extract<ErrorCode, 'SlotLost' | 'SourceChanged' | 'QueueLost'>
+  readonly message: string
+}
+
+/**
+ * Decides from what is there whether capture may simply go on (invariant I5, rule R23). Whenever it cannot be proven that
+ * nothing is missing, there is a gap, and a new epoch begins.
+ */
+export function decideStart(found: Found): Start {
+  const { record, slot } = found
+  if (!record) return decideWithoutRecord(found)
+  const epoch = record.epoch + 1
+  const renewed = slot ? (isUsable(found) ? 'keep' : 'replace') : 'create'
+  const again = { epoch, slot: renewed, from: renewed === 'keep' ? slot?.confirmed : undefined } as const
+  if (record.systemIdentifier !== found.systemIdentifier) {
+    return { ...again, gap: sourceChanged(found, record) }
+  }
+  if (record.timeline !== found.timeline) return { ...again, gap: promoted(found, record) }
+  if (!slot) {
+    return {
+      ...again,
+      gap: lost('the replication slot is gone; its changes since then were never read'),
+    }
+  }
+  const reason = found.unusable ?? slot.invalidated
+  if (reason !== undefined) {
+    return { ...again, gap: lost(`the source has invalidated the replication slot (${reason})`) }
+  }
+  if (slot.confirmed > record.lsn) {
+    return {
+      ...again,
+      gap: lost(
+        `the replication slot stands at ${formatLSN(slot.confirmed)}, ahead of ${formatLSN(record.lsn)}, up to which the queue has the log`,
+      ),
+    }
+  }
+  return { epoch: record.epoch, slot: 'keep', from: record.lsn, gap: undefined }
+}
+
+function decideWithoutRecord(found: Found): Start {
+  const { slot } = found
+  const kept = slot !== undefined && isUsable(found)
+  const action = slot ? (kept ? 'keep' : 'replace') : 'create'
+  const from = kept ? slot.confirmed : undefined
+  if (!found.hasPast && !slot) return { epoch: 1, slot: action, from, gap: undefined }
+  return {
+    // Earlier epochs are not known; they were counted from 1, or began like this one, earlier.
+    epoch: Math.floor((found.now - EPOCHS_WITHOUT_RECORD) / 1000),
+    slot: action,
+    from,
+    gap: found.hasPast
+      ? lost("capture's own record in the queue is gone, so nothing proves that the queue is complete")
+      : undefined,
+  }
+}
+
+const EPOCHS_WITHOUT_RECORD = Date.UTC(2026, 0, 1)
+
+function isUsable(found: Found): boolean {
+  return found.unusable === undefined && found.slot?.invalidated === undefined
+}
+
+function lost(what: string): Gap {
+  return {
+    code: 'SlotLost',
+    message: `${what}. Changes are missing; a backfill that empties the table cures it`,
+  }
+}
+
+function sourceChanged(found: Found, record: RecordedState): Gap {
+  return {
+    code: 'SourceChanged',
+    message: `spec.source.postgres.host leads to another database cluster (system identifier ${found.systemIdentifier}, before ${record.systemIdentifier}). Changes may be missing; a backfill that empties the table cures it`,
+  }
+}
+
+function promoted(found: Found, record: RecordedState): Gap {
+  return {
+    code: 'SourceChanged',
+    message: `the source is on timeline ${found.timeline}, before ${record.timeline}: a replica was promoted or a backup restored. Changes may be missing; a backfill that empties the table cures it`,
+  }
+}

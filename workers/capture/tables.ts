@@ -1,0 +1,169 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { PipelineSpec, PipelineTable } from '../../crds/pipeline.ts'
+import { type ErrorCode, type MillraceError, toMillraceError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { sleep } from '../../lib/sleep.ts'
+import { readTableDefinition } from '../source/catalog.ts'
+import {
+  checkReplicable,
+  joinTable,
+  leaveTable,
+  type Member,
+  readMembers,
+  type SourceNames,
+} from '../source/publication.ts'
+import { type TableName, tableLabel } from '../source/table.ts'
+import type { CatalogWatch } from './catalog-watch.ts'
+import type { Directory } from './directory.ts'
+import type { SqlSession } from './sql-session.ts'
+
+export interface TableProblem {
+  readonly table: TableName
+  readonly error: MillraceError
+}
+
+export interface TablesOptions {
+  readonly sql: SqlSession
+  readonly names: SourceNames
+  readonly directory: Directory
+  readonly watch: CatalogWatch
+  readonly log: Logger
+  /** The Pipeline as last seen. */
+  readonly spec: () => PipelineSpec
+  /** The Pipeline straight from the API server; undefined when it is gone. */
+  readonly freshSpec: (signal: AbortSignal) => Promise<PipelineSpec | undefined>
+  readonly specVersion: () => number
+  /** Resolves when the Pipeline's version is another one. */
+  readonly specChanged: (since: number, signal: AbortSignal) => Promise<unknown>
+  /** The source cannot be asked at present; undefined: it can again. */
+  readonly onTrouble: (error: MillraceError | undefined) => void
+  readonly onResult: (joined: readonly TableName[], problems: readonly TableProblem[]) => void
+}
+
+/** Between two looks at the catalog when all is well, milliseconds. */
+const LOOK = 30_000
+/** The same while some table cannot join. */
+const RETRY = 5_000
+
+/** What concerns one table alone; anything else is a trouble of the source. */
+const OF_ONE_TABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'TableNotFound',
+  'NoReplicaIdentity',
+  'PermissionDenied',
+  'LockTimeout',
+  'ColumnNotFound',
+  'InvalidSpec',
+  'DeadlineExceeded',
+  'QueueUnavailable',
+])
+
+/**
+ * Makes the publication what the Pipeline says, again and again: tables join and leave while all others go on. One that
+ * cannot is reported, and tried again.
+ */
+export async function keepTables(options: TablesOptions, signal: AbortSignal): Promise<never> {
+  const checked = new Map<string, PipelineTable>()
+  for (;;) {
+    const version = options.specVersion()
+    const troubled = await pass(options, checked, signal).catch((thrown: unknown) => {
+      signal.throwIfAborted()
+      const error = toMillraceError(thrown)
+      if (!error.retryable) throw error
+      options.onTrouble(error)
+      return true
+    })
+    const over = new AbortController()
+    const wait = AbortSignal.any([signal, over.signal])
+    await Promise.race([options.specChanged(version, wait), sleep(troubled ? RETRY : LOOK, wait)]).finally(
+      () => over.abort(),
+    )
+  }
+}
+
+/** One pass; says whether something has to be tried again soon. */
+async function pass(
+  options: TablesOptions,
+  checked: Map<string, PipelineTable>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { sql, names, directory, watch } = options
+  const spec = options.spec()
+  const members = await sql.use((connection) => readMembers(connection, names.publication))
+  // What is seen of a table is remembered with its topic, so that has to be there first.
+  for (const member of members.filter((one) => spec.tables.some((table) => isSame(table, one)))) {
+    await directory.channel(member, signal).catch(() => signal.throwIfAborted())
+  }
+  const changed = await sql.use((connection) => watch.lookAtAll(connection, members))
+  for (const member of changed) checked.delete(tableLabel(member))
+  const joined: TableName[] = []
+  const problems: TableProblem[] = []
+  for (const [index, table] of spec.tables.entries()) {
+    const name = { schema: table.schema, name: table.name }
+    const field = `spec.tables[${index}]`
+    try {
+      const isMember = members.some((member) => isSame(member, name))
+      await directory.channel(name, signal)
+      if (isMember) joined.push(name)
+      if (isDeepStrictEqual(checked.get(tableLabel(name)), table)) continue
+      if (isMember) await check(options, table, field)
+      else {
+        await join(options, name, field)
+        joined.push(name)
+        await check(options, table, field)
+      }
+      checked.set(tableLabel(name), table)
+    } catch (thrown) {
+      signal.throwIfAborted()
+      const error = toMillraceError(thrown)
+      if (!OF_ONE_TABLE.has(error.code)) throw error
+      checked.delete(tableLabel(name))
+      problems.push({ table: name, error })
+    }
+  }
+  options.onTrouble(undefined)
+  options.onResult(joined, problems)
+  await removeOthers(options, spec, members, signal)
+  return problems.length > 0
+}
+
+async function join(options: TablesOptions, table: TableName, field: string): Promise<void> {
+  const { sql, names, watch, log } = options
+  await sql.use(async (connection) => {
+    const { oid } = await joinTable(connection, names, table, field)
+    await watch.look(connection, table, oid)
+  })
+  log.info({ table: tableLabel(table) }, 'Table joined the publication')
+}
+
+/** Whether a member can still be replicated as the Pipeline says. */
+async function check(options: TablesOptions, table: PipelineTable, field: string): Promise<void> {
+  await options.sql.use(async (connection) => {
+    const definition = await readTableDefinition(connection, table, {
+      field,
+      filter: table.columns,
+    })
+    checkReplicable(definition, field)
+  })
+}
+
+/** Tables that are not wanted leave, but only when the API server itself says so: the watch may be behind. */
+async function removeOthers(
+  options: TablesOptions,
+  spec: PipelineSpec,
+  members: readonly Member[],
+  signal: AbortSignal,
+): Promise<void> {
+  const isWanted = (member: Member, by: PipelineSpec) => by.tables.some((table) => isSame(table, member))
+  const candidates = members.filter((member) => !isWanted(member, spec))
+  if (candidates.length === 0) return
+  const fresh = await options.freshSpec(signal)
+  if (!fresh) return
+  for (const member of candidates.filter((candidate) => !isWanted(candidate, fresh))) {
+    await options.sql.use((connection) => leaveTable(connection, options.names, member))
+    options.log.info({ table: tableLabel(member) }, 'Table left the publication')
+  }
+}
+
+function isSame(a: TableName, b: TableName): boolean {
+  return a.schema === b.schema && a.name === b.name
+}
