@@ -1,0 +1,60 @@
+import type { Header, HeaderColumn } from '../queue/format.ts'
+import type { Column, TableDefinition } from '../source/table.ts'
+
+/**
+ * The table as the rows of a header describe it. The queue is behind the catalog: what the header says holds, and the
+ * catalog adds what it knows of columns that still have the same type.
+ *
+ * @param catalog undefined when the source has no such table any more
+ */
+export function headerDefinition(header: Header, catalog: TableDefinition | undefined): TableDefinition {
+  const known = new Map(catalog?.columns.map((column) => [column.name, column]))
+  const [schema, name] = header.table
+  const columns = header.columns.map((column) => {
+    const found = known.get(column[0])
+    return found?.type === column[1] ? found : plainColumn(column)
+  })
+  const key = header.columns
+    .filter(([, , place]) => place > 0)
+    .sort((a, b) => a[2] - b[2])
+    .map(([column]) => column)
+  return {
+    schema,
+    name,
+    oid: catalog?.oid ?? 0,
+    columns,
+    key,
+    replicaIdentity: catalog?.replicaIdentity ?? (key.length > 0 ? 'default' : 'full'),
+    partitioned: catalog?.partitioned ?? false,
+  }
+}
+
+/**
+ * The same with the columns that are younger than the header but in the destination already, because a backfill made the
+ * table from the catalog: rows of the header lack them, and must not take them away (rule R19).
+ *
+ * @param present names of the destination table's columns
+ */
+export function wideDefinition(
+  definition: TableDefinition,
+  catalog: TableDefinition | undefined,
+  present: readonly string[],
+): TableDefinition {
+  const own = new Set(definition.columns.map(({ name }) => name))
+  const further = catalog?.columns.filter(({ name }) => !own.has(name) && present.includes(name)) ?? []
+  return further.length === 0 ? definition : { ...definition, columns: [...definition.columns, ...further] }
+}
+
+/** Of a column that the catalog does not know like this (any more). */
+function plainColumn([name, type]: HeaderColumn): Column {
+  const array = type.endsWith('[]')
+  return {
+    name,
+    type,
+    typeOid: 0,
+    typeModifier: -1,
+    typeKind: array ? 'array' : 'base',
+    baseType: array ? type.slice(0, -2) : type,
+    notNull: false,
+  }
+}

@@ -1,0 +1,58 @@
+import type { LedgerTable, LedgerTableFacts } from '../destination/ledger.ts'
+import type { ControlLine } from '../queue/format.ts'
+
+/** Facts of a table's ledger row that change beside its place. */
+export type FactChange = Partial<
+  Pick<
+    LedgerTableFacts,
+    | 'incarnation'
+    | 'unknownHistory'
+    | 'needsEmptying'
+    | 'historyComplete'
+    | 'state'
+    | 'stopCode'
+    | 'stopMessage'
+  >
+>
+
+const LOST: FactChange = { unknownHistory: true, needsEmptying: true, historyComplete: false }
+
+/**
+ * What passing a control line changes in the table's ledger row. Holds and releases are not decided here. A table that has
+ * stopped already stays as it is: the hold of a backfill that empties it is all that matters to it (rule R21).
+ */
+export function controlFacts(line: ControlLine, table: LedgerTable): FactChange {
+  if (table.state === 'stopped') return {}
+  switch (line.control) {
+    case 'join':
+      return joinFacts(table)
+    case 'leave':
+      return { state: 'left', unknownHistory: true, historyComplete: false }
+    case 'gap':
+      return LOST
+    case 'changed':
+      return stopFacts(line.code, line.message)
+    default:
+      return {}
+  }
+}
+
+// The first join of all begins the history; a later one has a hole before it (rule R17).
+function joinFacts({ state, position }: LedgerTable): FactChange {
+  const first = state === 'active' && position.epoch === 0 && position.lsn === 0n
+  return first ? {} : { state: 'active', unknownHistory: true, historyComplete: false }
+}
+
+/** The table stops: what follows is discarded until a backfill empties it (rule R21). */
+export function stopFacts(code: string, message: string): FactChange {
+  return { ...LOST, state: 'stopped', stopCode: code, stopMessage: message }
+}
+
+/** A drained backfill leaves a table of which everything is known. */
+export const DRAINED: FactChange = { unknownHistory: false, historyComplete: true }
+
+/** Whether a control line makes a copy worthless that was not drained yet (rules R21, R22). */
+export function endsDraining(line: ControlLine, table: LedgerTable): boolean {
+  if (table.state === 'stopped') return false
+  return line.control === 'gap' || line.control === 'changed' || line.control === 'leave'
+}

@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest'
+import type { TableBackfill } from '../../crds/table-backfill.ts'
+import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
+import type { ControlLine } from '../queue/format.ts'
+import { ORIGIN } from '../source/position.ts'
+import { controlFacts, endsDraining } from './facts.ts'
+import { judgeHold, judgeKnownHold } from './hold.ts'
+
+const table = (facts: Partial<LedgerTable> = {}): LedgerTable => ({
+  pipeline: 'p',
+  table: { schema: 'public', name: 't' },
+  destination: { schema: 'public', name: 't' },
+  version: 1n,
+  topic: 'topic',
+  incarnation: 'a',
+  nextOffset: 5n,
+  position: { epoch: 1, lsn: 7n, sequence: 0 },
+  state: 'active',
+  stopCode: '',
+  stopMessage: '',
+  heldBy: '',
+  unknownHistory: false,
+  needsEmptying: false,
+  historyComplete: true,
+  ...facts,
+})
+
+const object = (spec: object = {}, rest: object = {}, status: object = {}) =>
+  ({ metadata: { name: 'b', uid: 'u', ...rest }, spec: { cancel: false, ...spec }, status }) as TableBackfill
+
+const hold = (action: 'DoNothing' | 'Truncate' | 'Drop' = 'DoNothing') => ({ uid: 'u', name: 'b', action })
+const scope = { listed: true, deleting: false }
+const stopped = table({
+  state: 'stopped',
+  stopCode: 'TableChanged',
+  stopMessage: 'renamed',
+  needsEmptying: true,
+})
+
+describe('judgeHold', () => {
+  it.each([
+    ['a live backfill', hold(), object(), table(), scope, 'hold'],
+    ['none of that name', hold(), undefined, table(), scope, /deleted/],
+    ['another under its name', hold(), object({}, { uid: 'other' }), table(), scope, /deleted/],
+    ['being deleted', hold(), object({}, { deletionTimestamp: 'now' }), table(), scope, /being deleted/],
+    ['cancelled', hold(), object({ cancel: true }), table(), scope, /cancelled/],
+    ['failed', hold(), object({}, {}, { phase: 'Failed' }), table(), scope, /Failed/],
+    ['table not listed', hold(), object(), table(), { ...scope, listed: false }, /spec.tables/],
+    ['Pipeline going', hold(), object(), table(), { ...scope, deleting: true }, /Pipeline was deleted/],
+    [
+      'R22: DoNothing after a gap',
+      hold(),
+      object(),
+      table({ needsEmptying: true }),
+      scope,
+      /Truncate or Drop/,
+    ],
+    ['R22: Truncate after a gap', hold('Truncate'), object(), table({ needsEmptying: true }), scope, 'hold'],
+    ['R21: DoNothing at a stopped table', hold(), object(), stopped, scope, /renamed.*Truncate or Drop/],
+    ['R21: Drop at a stopped table', hold('Drop'), object(), stopped, scope, 'hold'],
+  ] as const)('%s', (_name, line, found, row, within, expected) => {
+    const verdict = judgeHold(line, found, row, within)
+    if (expected === 'hold') expect(verdict).toEqual({ do: 'hold' })
+    else expect(verdict).toMatchObject({ do: 'close', why: { message: expect.stringMatching(expected) } })
+  })
+})
+
+describe('judgeKnownHold', () => {
+  const known = (state: LedgerBackfill['state']) => ({ uid: 'u', state }) as LedgerBackfill
+  it.each([
+    ['not known', undefined, table(), undefined],
+    ['held by it', known('held'), table({ heldBy: 'u' }), { do: 'hold' }],
+    ['copied', known('copied'), table(), { do: 'pass' }],
+    ['closed', known('closed'), table(), { do: 'pass' }],
+    ['drained', known('drained'), table(), { do: 'pass' }],
+  ] as const)('%s', (_name, backfill, row, expected) => {
+    expect(judgeKnownHold(backfill, row)).toEqual(expected)
+  })
+})
+
+describe('controlFacts', () => {
+  const at = { tx: '0/1', seq: 1, at: '' }
+  const join: ControlLine = { control: 'join', lsn: '0/2', ...at }
+  const leave: ControlLine = { control: 'leave', lsn: '0/2', ...at }
+  const gap: ControlLine = { control: 'gap', code: 'SlotLost', message: 'm', ...at }
+  const changed: ControlLine = { control: 'changed', code: 'TableChanged', message: 'm', ...at }
+  const lost = { unknownHistory: true, needsEmptying: true, historyComplete: false }
+  const again = { state: 'active', unknownHistory: true, historyComplete: false }
+  it.each([
+    ['first join', join, table({ position: ORIGIN }), {}, false],
+    ['joined again', join, table({ state: 'left' }), again, false],
+    ['joined again unseen', join, table(), again, false],
+    ['leave', leave, table(), { state: 'left', unknownHistory: true, historyComplete: false }, true],
+    ['gap', gap, table(), lost, true],
+    [
+      'changed',
+      changed,
+      table(),
+      { ...lost, state: 'stopped', stopCode: 'TableChanged', stopMessage: 'm' },
+      true,
+    ],
+    ['anything when stopped', gap, stopped, {}, false],
+    ['join when stopped', join, stopped, {}, false],
+  ] as const)('%s', (_name, line, row, facts, ends) => {
+    expect(controlFacts(line, row)).toEqual(facts)
+    expect(endsDraining(line, row)).toBe(ends)
+  })
+})
