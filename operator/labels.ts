@@ -6,6 +6,7 @@ export const MANAGED_BY = 'app.kubernetes.io/managed-by'
 export const MANAGER = 'millrace'
 /** Everything of one Pipeline; by uid, so that one of the same name later is told apart. */
 export const PIPELINE_UID = 'millrace.dev/pipeline-uid'
+export const PIPELINE_NAME = 'millrace.dev/pipeline'
 export const BACKFILL_UID = 'millrace.dev/backfill-uid'
 /** On TableBackfills that the operator made when a table joined. */
 export const INITIAL = 'millrace.dev/initial'
@@ -24,7 +25,7 @@ export function childLabels(pipeline: Pipeline, process?: Process): Record<strin
     'app.kubernetes.io/name': 'millrace',
     ...(process && { 'app.kubernetes.io/component': process }),
     [MANAGED_BY]: MANAGER,
-    'millrace.dev/pipeline': pipeline.metadata.name.slice(0, 63),
+    [PIPELINE_NAME]: pipeline.metadata.name,
     [PIPELINE_UID]: pipeline.metadata.uid,
   }
 }

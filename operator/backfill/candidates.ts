@@ -1,0 +1,51 @@
+import type { Pipeline } from '../../crds/pipeline.ts'
+import type { TableBackfill } from '../../crds/table-backfill.ts'
+import { tableKey } from '../context.ts'
+import { INITIAL } from '../labels.ts'
+import { pipelineFacts } from './collect.ts'
+import { isCalledOff, isCopied, isHeld, isTerminal, type JobFacts } from './facts.ts'
+import type { Candidate } from './schedule.ts'
+
+/** A TableBackfill as the schedule sees it. */
+export function candidateOf(
+  backfill: TableBackfill,
+  pipeline: Pipeline | undefined,
+  job: JobFacts | undefined,
+): Candidate {
+  return {
+    uid: backfill.metadata.uid,
+    name: backfill.metadata.name,
+    table: tableKey(backfill.spec.table),
+    initial: backfill.metadata.labels?.[INITIAL] === 'true',
+    created: Date.parse(backfill.metadata.creationTimestamp),
+    state: stateOf(backfill, pipeline, job),
+    ownsTable: ownsTable(backfill, pipeline, job),
+  }
+}
+
+function stateOf(
+  backfill: TableBackfill,
+  pipeline: Pipeline | undefined,
+  job: JobFacts | undefined,
+): Candidate['state'] {
+  const facts = pipelineFacts(pipeline, backfill)
+  // A place is taken until the last pod has gone; but the copy's end is enough (rule R9).
+  if (isCopied(backfill, job)) return 'apart'
+  if (job?.active) return 'running'
+  if (isTerminal(backfill.status?.phase) || backfill.status?.queue?.state === 'Closed') return 'apart'
+  if (backfill.metadata.deletionTimestamp !== undefined || isCalledOff(backfill, facts)) return 'apart'
+  if (!facts?.listed || backfill.spec.suspend) return 'apart'
+  return job?.complete || job?.failed || job?.deleting ? 'apart' : 'waiting'
+}
+
+function ownsTable(
+  backfill: TableBackfill,
+  pipeline: Pipeline | undefined,
+  job: JobFacts | undefined,
+): boolean {
+  if (isCopied(backfill, job)) return false
+  if (job?.active) return true
+  if (isTerminal(backfill.status?.phase) || backfill.status?.queue?.state === 'Closed') return false
+  if (isHeld(backfill)) return true
+  return job !== undefined && !isCalledOff(backfill, pipelineFacts(pipeline, backfill))
+}

@@ -1,0 +1,163 @@
+import { TABLE_BACKFILLS } from '../../crds/api.ts'
+import type { Pipeline } from '../../crds/pipeline.ts'
+import type { KubeObject } from '../../lib/kube/api.ts'
+import { rejectionOf } from '../../lib/kube/rejection.ts'
+import { applyChild, assertOurs } from '../children.ts'
+import type { OperatorContext } from '../context.ts'
+import { classifyChild } from '../kube/desired.ts'
+import {
+  DEPLOYMENTS,
+  JOBS,
+  type Job,
+  NAMESPACES,
+  ROLE_BINDINGS,
+  SERVICE_ACCOUNTS,
+  within,
+} from '../kube/resources.ts'
+import { jobCondition, livePods } from '../pods/problems.ts'
+import { cleanupJob, cleanupName, pipelineChildren } from '../pods/workloads.ts'
+import { keyOf } from '../runtime/store.ts'
+import { problemsOf } from './conditions.ts'
+import { type DeletionFacts, nextDeletionStep } from './deletion.ts'
+import { hasFinalizer, removeFinalizer } from './finalizer.ts'
+
+const POLL = 5_000
+
+/**
+ * Takes a Pipeline apart: first what writes into the source's slot, then the slot, then the finalizer. Returns what it waits
+ * for, for the status; undefined when it is done.
+ */
+export async function deletePipeline(
+  context: OperatorContext,
+  pipeline: Pipeline,
+  signal: AbortSignal,
+): Promise<{ waitsFor: string; again: number } | undefined> {
+  if (!hasFinalizer(pipeline)) return undefined
+  const { events, log } = context
+  const step = nextDeletionStep(await deletionFacts(context, pipeline, signal))
+  switch (step.do) {
+    case 'remove-children':
+      await removeChildren(context, pipeline, signal)
+      break
+    case 'start-cleanup':
+      await startCleanup(context, pipeline, signal)
+      break
+    case 'restart-cleanup':
+      await removeCleanup(context, pipeline, signal)
+      break
+    case 'finish':
+      if (step.leftBehind !== undefined) {
+        const note = leftBehindNote(pipeline, step.leftBehind)
+        log.error({ pipeline: keyOf(pipeline) }, note)
+        events.record(pipeline, 'Warning', 'SlotLeftBehind', 'Delete', note)
+      }
+      await removeFinalizer(context, pipeline, signal)
+      return undefined
+    case 'wait':
+      break
+  }
+  const problem = step.do === 'wait' ? cleanupProblem(pipeline) : undefined
+  const waitsFor = `being deleted; waiting for ${step.waitsFor}${problem ? `: ${problem}` : ''}`
+  return { waitsFor, again: POLL }
+}
+
+async function deletionFacts(
+  { stores, kube, config, now }: OperatorContext,
+  pipeline: Pipeline,
+  signal: AbortSignal,
+): Promise<DeletionFacts> {
+  const { uid, namespace } = pipeline.metadata
+  const cleanup = cleanupOf(pipeline, stores.jobs.by('pipelineUid', uid))
+  const jobs = stores.jobs.by('pipelineUid', uid).filter((job) => job !== cleanup)
+  const pods = livePods(stores.pods.by('pipelineUid', uid)).filter(
+    (pod) => pod.metadata.labels?.['app.kubernetes.io/component'] !== 'cleanup',
+  )
+  const { capture } = pipeline.status ?? {}
+  const live = await kube.get<KubeObject & { status?: { phase?: string } }>(NAMESPACES, namespace, signal)
+  return {
+    policy: pipeline.spec.deletionPolicy,
+    everConnected: capture?.slot !== undefined || capture?.systemIdentifier !== undefined,
+    deployments: stores.deployments.by('pipelineUid', uid).length,
+    ownBackfills: ownBackfills(stores, pipeline).length,
+    backfillJobs: jobs.length,
+    pods: pods.length,
+    cleanup: cleanup === undefined ? 'none' : cleanupState(cleanup),
+    namespaceTerminating: live === undefined || live.status?.phase === 'Terminating',
+    elapsed: now().getTime() - Date.parse(pipeline.metadata.deletionTimestamp ?? ''),
+    deadline: config.cleanupDeadline,
+  }
+}
+
+function cleanupOf(pipeline: Pipeline, jobs: readonly Job[]): Job | undefined {
+  return jobs.find((job) => job.metadata.name === cleanupName(pipeline.metadata.name))
+}
+
+function cleanupState(job: Job): DeletionFacts['cleanup'] {
+  if (jobCondition(job, 'Complete')) return 'succeeded'
+  return jobCondition(job, 'Failed') && job.metadata.deletionTimestamp === undefined ? 'failed' : 'running'
+}
+
+function ownBackfills({ backfills }: OperatorContext['stores'], pipeline: Pipeline) {
+  return backfills.by('pipeline', keyOf(pipeline)).filter((one) => classifyChild(one, pipeline) === 'ours')
+}
+
+async function removeChildren({ kube, stores }: OperatorContext, pipeline: Pipeline, signal: AbortSignal) {
+  const { uid, namespace } = pipeline.metadata
+  const gone = (object: KubeObject) => object.metadata.deletionTimestamp !== undefined
+  for (const backfill of ownBackfills(stores, pipeline)) {
+    const { name, uid } = backfill.metadata
+    if (!gone(backfill))
+      await kube.remove(within(TABLE_BACKFILLS, namespace), name, uid, 'Background', signal)
+  }
+  for (const deployment of stores.deployments.by('pipelineUid', uid)) {
+    const { name, uid } = deployment.metadata
+    // Foreground: it is there until its pods are gone, and no late ReplicaSet can make another.
+    if (!gone(deployment)) await kube.remove(within(DEPLOYMENTS, namespace), name, uid, 'Foreground', signal)
+  }
+}
+
+async function startCleanup(
+  context: OperatorContext,
+  pipeline: Pipeline,
+  signal: AbortSignal,
+): Promise<void> {
+  const { kube, stores, config } = context
+  const { account, binding } = pipelineChildren(pipeline, config.workers)
+  if (account) {
+    const kind = { resource: SERVICE_ACCOUNTS, store: stores.accounts }
+    await applyChild(context, pipeline, kind, account, signal)
+  }
+  if (binding) {
+    await applyChild(context, pipeline, { resource: ROLE_BINDINGS, store: stores.bindings }, binding, signal)
+  }
+  const jobs = within(JOBS, pipeline.metadata.namespace)
+  const desired = cleanupJob(pipeline, config.workers)
+  try {
+    stores.jobs.observe(await kube.create<Job>(jobs, desired, signal))
+  } catch (error) {
+    if (rejectionOf(error)?.status !== 409) throw error
+    const live = await kube.get<Job>(jobs, desired.metadata.name, signal)
+    if (!live) throw error
+    assertOurs(live, pipeline, JOBS)
+    stores.jobs.observe(live)
+  }
+}
+
+async function removeCleanup({ kube, stores }: OperatorContext, pipeline: Pipeline, signal: AbortSignal) {
+  const cleanup = cleanupOf(pipeline, stores.jobs.by('pipelineUid', pipeline.metadata.uid))
+  if (!cleanup) return
+  const { name, uid } = cleanup.metadata
+  await kube.remove(within(JOBS, pipeline.metadata.namespace), name, uid, 'Foreground', signal)
+}
+
+function cleanupProblem(pipeline: Pipeline): string | undefined {
+  const problem = problemsOf(pipeline).find((one) => one.component === 'Source' || one.component === 'Slot')
+  if (!problem) return undefined
+  return `${problem.message}; to leave them in the source, set spec.deletionPolicy to Retain`
+}
+
+function leftBehindNote(pipeline: Pipeline, why: string): string {
+  const { slot, publication } = pipeline.status?.capture ?? {}
+  const name = (what: string, known: string | undefined) => (known ? `${what} ${known}` : what)
+  return `${name('slot', slot)} and ${name('publication', publication)} stay in the source, because ${why}. The slot holds back the source's log until somebody drops it: SELECT pg_drop_replication_slot('${slot ?? '<slot>'}')`
+}

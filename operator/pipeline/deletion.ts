@@ -1,0 +1,60 @@
+/** What deleting a Pipeline needs next. A pure function of what is there, so that a restart in between changes nothing. */
+
+export interface DeletionFacts {
+  readonly policy: 'Delete' | 'Retain'
+  /** capture has connected to the source: there may be a slot. */
+  readonly everConnected: boolean
+  readonly deployments: number
+  /** TableBackfills that belong to it. */
+  readonly ownBackfills: number
+  /** Jobs of any backfill of it. */
+  readonly backfillJobs: number
+  /** Pods of capture, apply and backfills that have not gone. */
+  readonly pods: number
+  readonly cleanup: 'none' | 'running' | 'succeeded' | 'failed'
+  /** Its namespace is going too: nothing new can be made there. */
+  readonly namespaceTerminating: boolean
+  /** Since it was marked for deletion, milliseconds. */
+  readonly elapsed: number
+  /** How long slot and publication may take, milliseconds. */
+  readonly deadline: number
+}
+
+export type DeletionStep =
+  | { readonly do: 'remove-children'; readonly waitsFor: string }
+  | { readonly do: 'wait'; readonly waitsFor: string }
+  | { readonly do: 'start-cleanup'; readonly waitsFor: string }
+  | { readonly do: 'restart-cleanup'; readonly waitsFor: string }
+  /** The finalizer goes. `leftBehind`: slot and publication could not be dropped, and why. */
+  | { readonly do: 'finish'; readonly leftBehind: string | undefined }
+
+/** Pods of a node that does not answer never end; their connection to the source does. */
+const POD_PATIENCE = 300_000
+
+export function nextDeletionStep(facts: DeletionFacts): DeletionStep {
+  if (facts.deployments + facts.ownBackfills > 0) {
+    return { do: 'remove-children', waitsFor: 'capture, apply and backfills to be removed' }
+  }
+  if (facts.backfillJobs > 0 && facts.elapsed < POD_PATIENCE) {
+    return { do: 'wait', waitsFor: `${facts.backfillJobs} backfill Jobs to end` }
+  }
+  if (facts.pods > 0 && facts.elapsed < POD_PATIENCE) {
+    return { do: 'wait', waitsFor: `${facts.pods} pods to end` }
+  }
+  if (facts.policy === 'Retain' || !facts.everConnected || facts.cleanup === 'succeeded') {
+    return { do: 'finish', leftBehind: undefined }
+  }
+  if (facts.namespaceTerminating && facts.cleanup !== 'running') {
+    return { do: 'finish', leftBehind: 'the namespace is being deleted, so that no Job can be started in it' }
+  }
+  if (facts.elapsed >= facts.deadline) {
+    return {
+      do: 'finish',
+      leftBehind: `they could not be dropped within ${Math.round(facts.deadline / 1000)} s`,
+    }
+  }
+  const waitsFor = 'slot and publication to be dropped in the source'
+  if (facts.cleanup === 'none') return { do: 'start-cleanup', waitsFor }
+  if (facts.cleanup === 'failed') return { do: 'restart-cleanup', waitsFor }
+  return { do: 'wait', waitsFor }
+}

@@ -1,0 +1,139 @@
+import type { DestinationAction } from '../../crds/api.ts'
+import type { Pipeline, PipelineTable, Problem } from '../../crds/pipeline.ts'
+import type { TableBackfill } from '../../crds/table-backfill.ts'
+import { isTerminal } from '../backfill/facts.ts'
+import { tableKey } from '../context.ts'
+import { classifyChild } from '../kube/desired.ts'
+import { GAP, INITIAL } from '../labels.ts'
+import { gapBackfillName, initialBackfillName } from '../names.ts'
+
+/** Which TableBackfills the operator has to make or take away for a Pipeline. */
+export interface BackfillPlan {
+  readonly create: readonly PlannedBackfill[]
+  /** Of tables that are not in the spec any more. */
+  readonly remove: readonly TableBackfill[]
+  /** By table: the initial backfill that it had, for the record in status (rule R25). */
+  readonly initial: ReadonlyMap<string, string>
+  /** Look again after so many milliseconds. */
+  readonly again: number | undefined
+}
+
+export interface PlannedBackfill {
+  readonly name: string
+  readonly table: PipelineTable
+  readonly action: DestinationAction
+  readonly kind: 'initial' | 'gap'
+}
+
+export interface PlanInput {
+  readonly pipeline: Pipeline
+  /** All that refer to this Pipeline. */
+  readonly backfills: readonly TableBackfill[]
+  /** For how long apply has reported a table, milliseconds. */
+  readonly reportedFor: (table: string) => number
+  /** Milliseconds since 1970. */
+  readonly now: number
+}
+
+/**
+ * How long a table that has joined waits for those before it in the list to join too, so that they are backfilled in the
+ * order of the list. A table that never joins must not hold up the others for ever.
+ */
+const ORDER_GRACE = 10_000
+
+/** How long after a mending backfill apply may still report the table as in need of one. */
+const REPORT_GRACE = 60_000
+
+export function planBackfills(input: PlanInput): BackfillPlan {
+  const { pipeline, backfills } = input
+  const { spec, status } = pipeline
+  const applied = byTable(status?.apply?.tables)
+  const recorded = byTable(status?.tables)
+  const broken = new Set(tableProblems(pipeline).map(({ table }) => table && tableKey(table)))
+  const ofTable = Map.groupBy(backfills, (backfill) => tableKey(backfill.spec.table))
+  const initial = new Map<string, string>()
+  const create: PlannedBackfill[] = []
+  let again: number | undefined
+  let othersMayJoin = false
+  const lookAgain = (delay: number) => {
+    again = Math.min(again ?? Number.POSITIVE_INFINITY, delay)
+  }
+
+  for (const table of spec.tables) {
+    const key = tableKey(table)
+    const own = (ofTable.get(key) ?? []).filter((one) => classifyChild(one, pipeline) === 'ours')
+    const known = applied.get(key)
+    const made = own.find((one) => one.metadata.labels?.[INITIAL] === 'true')?.metadata.name
+    const record = made ?? recorded.get(key)?.initialBackfill
+    if (record !== undefined) initial.set(key, record)
+    if (table.initialBackfill !== 'Enabled') continue
+    if (record === undefined) {
+      if (!known) {
+        othersMayJoin ||= !broken.has(key)
+        continue
+      }
+      if (known.historyComplete !== false) continue
+      if (known.needsEmptying === true && spec.onGap === 'Halt') continue
+      const left = ORDER_GRACE - input.reportedFor(key)
+      if (othersMayJoin && left > 0) {
+        lookAgain(left)
+        continue
+      }
+      const name = initialBackfillName(pipeline.metadata.name, table)
+      create.push({ name, table, kind: 'initial', action: known.needsEmptying ? 'Truncate' : 'DoNothing' })
+      initial.set(key, name)
+    } else if (known?.needsEmptying === true && spec.onGap === 'Backfill') {
+      const mending = planMending(input, table, ofTable.get(key) ?? [])
+      if (typeof mending === 'number') lookAgain(mending)
+      else if (mending) create.push(mending)
+    }
+  }
+
+  const listed = new Set(spec.tables.map(tableKey))
+  const remove = backfills.filter(
+    (backfill) =>
+      !listed.has(tableKey(backfill.spec.table)) &&
+      backfill.metadata.deletionTimestamp === undefined &&
+      (backfill.metadata.labels?.[INITIAL] === 'true' || backfill.metadata.labels?.[GAP] === 'true') &&
+      classifyChild(backfill, pipeline) === 'ours',
+  )
+  return { create, remove, initial, again }
+}
+
+/** The backfill that empties and copies a table again after a gap; or when to look again; or nothing to do. */
+function planMending(
+  { pipeline, now }: PlanInput,
+  table: PipelineTable,
+  backfills: readonly TableBackfill[],
+): PlannedBackfill | number | undefined {
+  const epoch = pipeline.status?.capture?.epoch ?? 0
+  const emptying = backfills.filter((backfill) => backfill.spec.destinationTable !== 'DoNothing')
+  if (emptying.some((backfill) => !isTerminal(backfill.status?.phase))) return undefined
+
+  const completed = emptying.map((backfill) => Date.parse(backfill.status?.completionTime ?? '') || 0)
+  const quiet = now - Math.max(0, ...completed)
+  if (quiet < REPORT_GRACE) return REPORT_GRACE - quiet
+
+  for (let round = 1; ; round += 1) {
+    const name = gapBackfillName(pipeline.metadata.name, table, epoch, round)
+    const before = backfills.find((backfill) => backfill.metadata.name === name)
+    if (!before) return { name, table, kind: 'gap', action: 'Truncate' }
+    // A person cancelled it, or it failed for a reason that stays: the next step is a person's.
+    const { phase, conditions } = before.status ?? {}
+    const reason = conditions?.find((condition) => condition.type === 'Succeeded')?.reason
+    if (phase !== 'Streaming' && reason !== 'GapInQueue') return undefined
+  }
+}
+
+function byTable<T extends { readonly schema: string; readonly name: string }>(
+  tables: readonly T[] | undefined,
+): Map<string, T> {
+  return new Map(tables?.map((table) => [tableKey(table), table]))
+}
+
+/** What the workers have said about single tables. */
+export function tableProblems({ status }: Pipeline): Problem[] {
+  return [...(status?.capture?.problems ?? []), ...(status?.apply?.problems ?? [])].filter(
+    (problem) => problem.table !== undefined,
+  )
+}

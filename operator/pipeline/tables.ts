@@ -1,0 +1,141 @@
+import type { TableState } from '../../crds/api.ts'
+import type {
+  AppliedTable,
+  Pipeline,
+  PipelineCounts,
+  PipelineTable,
+  TableStatus,
+} from '../../crds/pipeline.ts'
+import type { TableBackfill } from '../../crds/table-backfill.ts'
+import { isTerminal } from '../backfill/facts.ts'
+import { cut } from '../conditions.ts'
+import { tableKey } from '../context.ts'
+import { tableProblems } from './plan-backfills.ts'
+
+/** A table as status shows it, and whether it keeps the Pipeline from being ready. */
+export interface TableView {
+  readonly status: TableStatus
+  /** It streams, or did until an ad-hoc backfill began. */
+  readonly settled: boolean
+  /** Its history is incomplete because a backfill failed, or it is stopped. */
+  readonly failed: boolean
+}
+
+/** Where each table of the spec stands, in the order of the spec. */
+export function tableViews(
+  pipeline: Pipeline,
+  backfills: readonly TableBackfill[],
+  initial: ReadonlyMap<string, string>,
+): TableView[] {
+  const applied = new Map(pipeline.status?.apply?.tables?.map((table) => [tableKey(table), table]))
+  const problems = new Map(
+    tableProblems(pipeline).flatMap((problem) => (problem.table ? [[tableKey(problem.table), problem]] : [])),
+  )
+  const ofTable = Map.groupBy(backfills, (backfill) => tableKey(backfill.spec.table))
+  return pipeline.spec.tables.map((table) => {
+    const key = tableKey(table)
+    const known = applied.get(key)
+    const own = (ofTable.get(key) ?? []).toSorted(byCreation)
+    const latest = own.at(-1)
+    const active = own.findLast((one) => !isTerminal(one.status?.phase) && one.status?.phase !== 'Queued')
+    const current = active ?? own.find((one) => !isTerminal(one.status?.phase)) ?? latest
+    const { state, message, failed } = stateOf(pipeline, table, known, problems.get(key)?.message, current)
+    const { historyComplete } = known ?? {}
+    const made = initial.get(key)
+    const going = state === 'Backfilling' || state === 'Queued' || state === 'Draining'
+    return {
+      settled: state === 'Streaming' || (going && historyComplete === true),
+      failed,
+      status: {
+        schema: table.schema,
+        name: table.name,
+        state,
+        ...(message !== undefined && { message: cut(message, 4_000) }),
+        ...(historyComplete !== undefined && { historyComplete }),
+        ...(latest && { backfill: latest.metadata.name }),
+        ...(made !== undefined && { initialBackfill: made }),
+      },
+    }
+  })
+}
+
+interface Stand {
+  readonly state: TableState
+  readonly message: string | undefined
+  readonly failed: boolean
+}
+
+function stateOf(
+  pipeline: Pipeline,
+  table: PipelineTable,
+  known: AppliedTable | undefined,
+  problem: string | undefined,
+  backfill: TableBackfill | undefined,
+): Stand {
+  const stand = (state: TableState, message?: string, failed = false): Stand => ({ state, message, failed })
+  const { state } = pipeline.spec
+  const phase = backfill?.status?.phase ?? (backfill ? 'Queued' : undefined)
+  const about = backfill && `${backfill.metadata.name}: ${backfill.status?.message ?? 'new'}`
+  if (state !== 'Running') return stand('Paused', `spec.state is ${state}`)
+  if (problem !== undefined) return stand('Failed', problem, true)
+  // A backfill under way is what mends a stopped table, so it comes before that.
+  if (phase === 'Queued') return stand('Queued', about)
+  if (phase === 'Preparing' || phase === 'Backfilling') return stand('Backfilling', about)
+  if (phase === 'Draining') return stand('Draining', about)
+  if (!known) return stand('Pending', pendingMessage(pipeline, table))
+  if (known.state === 'Stopped' || known.state === 'Failed') {
+    return stand('Failed', known.message ?? known.code ?? 'stopped', true)
+  }
+  if (known.state === 'Paused') return stand('Paused', known.message)
+  if (known.needsEmptying === true) {
+    const cure = `changes were lost, so rows may be wrong: create a TableBackfill with destinationTable Truncate or Drop`
+    return pipeline.spec.onGap === 'Backfill' && phase !== 'Failed' && phase !== 'Cancelled'
+      ? stand('Pending', 'changes were lost; its backfill is about to be created')
+      : stand('Streaming', about && phase !== 'Streaming' ? `${cure}; ${about}` : cure, true)
+  }
+  if (known.historyComplete === false) {
+    if (phase === 'Failed') return stand('Streaming', `history incomplete; ${about}`, true)
+    if (phase === 'Cancelled') return stand('Streaming', `history incomplete; ${about}`)
+    if (table.initialBackfill === 'Enabled' && !backfill) {
+      return stand('Pending', 'its backfill is about to be created')
+    }
+  }
+  return stand('Streaming', known.message)
+}
+
+function pendingMessage({ status }: Pipeline, table: PipelineTable): string {
+  const published = status?.capture?.tables?.some((one) => tableKey(one) === tableKey(table))
+  return published ? 'waiting for apply to take it on' : 'waiting for capture to add it to the publication'
+}
+
+function byCreation(a: TableBackfill, b: TableBackfill): number {
+  const [left, right] = [a, b].map((one) => `${one.metadata.creationTimestamp} ${one.metadata.name}`)
+  return (left ?? '') < (right ?? '') ? -1 : 1
+}
+
+export function countTables(views: readonly TableView[]): PipelineCounts {
+  const count = (...states: TableState[]) => views.filter((view) => states.includes(view.status.state)).length
+  return {
+    tables: views.length,
+    streaming: count('Streaming'),
+    backfilling: count('Backfilling', 'Draining'),
+    queued: count('Pending', 'Queued'),
+    failed: count('Failed'),
+  }
+}
+
+/** Steps in which lag is shown, seconds: fine enough for people, and a steady lag writes nothing. */
+const LAG_STEPS = [0, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600]
+
+/** Lag of the slowest table that streams: `2s`, `5m`, `3h`; undefined when none does. */
+export function lagText(pipeline: Pipeline): string | undefined {
+  const lags = (pipeline.status?.apply?.tables ?? []).flatMap(({ state, lagSeconds }) =>
+    state === 'Streaming' && lagSeconds !== undefined ? [lagSeconds] : [],
+  )
+  if (lags.length === 0) return undefined
+  const lag = Math.max(...lags)
+  const step = lag < 7200 ? (LAG_STEPS.findLast((one) => one <= lag) ?? 0) : lag
+  if (step < 60) return `${step}s`
+  if (step < 3600) return `${Math.floor(step / 60)}m`
+  return step < 172_800 ? `${Math.floor(step / 3600)}h` : `${Math.floor(step / 86_400)}d`
+}
