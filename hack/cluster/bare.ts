@@ -11,7 +11,7 @@ import type { Cluster, ClusterAccess, ClusterOptions } from './cluster.ts'
 import { type Containerd, containerd } from './containerd.ts'
 import { type ControlPlaneHandle, startControlPlane } from './control-plane.ts'
 import { controllerDaemons } from './controllers.ts'
-import { kubeBinary } from './kube-binary.ts'
+import { kubeBinary, pauseBinary } from './kube-binary.ts'
 import { tokens } from './kubeconfig.ts'
 import { bridgeUp, hostAddress, networkDown, podNetwork } from './network.ts'
 import { killPods, nodeDaemons, nodeName, podsControlGroup } from './node.ts'
@@ -37,6 +37,10 @@ export function bareCluster(options: ClusterOptions): Cluster {
 
   return {
     kind: 'bare',
+    build: async () => {
+      await kubeBinary(log)
+      await pauseBinary()
+    },
     prepare: async () => {
       await bridgeUp()
       return { host: hostAddress, networks: [podNetwork] }

@@ -10,6 +10,8 @@ export interface ClusterOptions {
 /** A local Kubernetes cluster of one node, by whatever means this machine allows. */
 export interface Cluster {
   kind: 'bare' | 'kind'
+  /** Builds the programs it needs, where they are not in the cache. Nothing is started. */
+  build(): Promise<void>
   /** Makes what the other services need first, and returns how pods reach the host. */
   prepare(): Promise<PodSide>
   /** Starts it, or what of it does not run, and waits until pods can be made. */

@@ -21,6 +21,9 @@ export function kindCluster(options: ClusterOptions): Cluster {
 
   return {
     kind: 'kind',
+    build: async () => {
+      await kind('version')
+    },
     prepare: async () => {
       // kind makes this network itself if it is not there, but then only with the cluster.
       if (!(await succeeds(['docker', 'network', 'inspect', 'kind']))) {

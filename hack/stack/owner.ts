@@ -12,7 +12,7 @@ export function machineOwner(): string | undefined {
 }
 
 /** Notes that the stack with this state folder uses them. */
-export const takeMachine = (state: string) => writeFileSync(file, `${state}\n`)
+export const setMachineOwner = (state: string) => writeFileSync(file, `${state}\n`)
 
 /** Notes that it no longer does. */
 export function leaveMachine(state: string) {

@@ -8,7 +8,7 @@ import { chooseConfig } from './config.ts'
 import { prepareDatabases } from './databases.ts'
 import { down } from './down.ts'
 import { renderEnv, stackVariables } from './env-file.ts'
-import { machineOwner, takeMachine } from './owner.ts'
+import { machineOwner, setMachineOwner } from './owner.ts'
 import { pathsOfState, type StackPaths } from './paths.ts'
 import { existingServices, startServices } from './services.ts'
 import { stackCluster, stackConfig } from './stack.ts'
@@ -28,11 +28,13 @@ export async function up(paths: StackPaths, { replace, log }: UpOptions) {
     log('the stack is up already')
     return
   }
-  await makeRoom(paths, replace, log)
+  // After a restart of the machine nothing runs, but folders and mounts are left.
+  if (existsSync(paths.state) && !(await anyRuns(paths, log))) await down(paths, log)
   const cluster = await stackCluster(paths, log)
-  if (cluster.kind === 'bare') takeMachine(paths.state)
+  // Before another stack has to go: the first time it takes minutes.
+  await Promise.all([cluster.build(), kafkaJars()])
+  if (cluster.kind === 'bare') await takeMachine(paths, replace, log)
   const podSide = await cluster.prepare()
-  await kafkaJars()
   const config = await remembered(paths.configFile, () => chooseConfig(podSide))
 
   const began = Date.now()
@@ -58,17 +60,18 @@ async function isUp(paths: StackPaths, log: (line: string) => void): Promise<boo
   return services.every((service) => service.pid() !== undefined) && (await cluster.isUp())
 }
 
-/** Ends what is in the way: another checkout's stack, or what a restart of the machine has left of one. */
-async function makeRoom(paths: StackPaths, replace: boolean, log: (line: string) => void) {
+/** Makes this the machine's stack, after ending another checkout's if that is allowed or nothing of it runs. */
+async function takeMachine(paths: StackPaths, replace: boolean, log: (line: string) => void) {
   const owner = machineOwner()
-  const other = owner && owner !== paths.state && existsSync(owner) ? pathsOfState(owner) : undefined
-  if (other) {
+  if (owner && owner !== paths.state && existsSync(owner)) {
+    const other = pathsOfState(owner)
     if (!replace && (await anyRuns(other, log))) {
       throw new Error(`the stack of another checkout runs, with its state in ${owner}: take it down first`)
     }
+    log(`ending the stack of another checkout, with its state in ${owner}`)
     await down(other, log)
   }
-  if (existsSync(paths.state) && !(await anyRuns(paths, log))) await down(paths, log)
+  setMachineOwner(paths.state)
 }
 
 async function anyRuns(paths: StackPaths, log: (line: string) => void): Promise<boolean> {
