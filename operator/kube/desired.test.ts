@@ -9,6 +9,7 @@ describe('isApplied', () => {
     ['a missing field', { spec: { a: { b: 1 } } }, { spec: {} }, false],
     ['list items with defaults', { list: [{ name: 'x' }] }, { list: [{ name: 'x', port: 1 }] }, true],
     ['a list item more', { list: [{ name: 'x' }] }, { list: [{ name: 'x' }, { name: 'y' }] }, false],
+    ['what is wanted empty', { a: { b: {} } }, { a: {} }, true],
     ['what is wanted undefined', { a: undefined }, {}, true],
     [
       'a quantity in other words',

@@ -26,6 +26,8 @@ function contains(live: unknown, wanted: unknown, path: string): boolean {
     return wanted.every((item, at) => contains(live[at], item, path))
   }
   if (typeof wanted === 'object' && wanted !== null) {
+    // The API server leaves out what is empty.
+    if (live === undefined) return Object.keys(wanted).length === 0
     if (typeof live !== 'object' || live === null) return false
     return Object.entries(wanted).every(([key, value]) =>
       contains((live as Record<string, unknown>)[key], value, `${path}.${key}`),
