@@ -187,7 +187,7 @@ export function createChanges(options: ChangesOptions): Changes {
     transactionLine = undefined
     committing = undefined
     messages = []
-    through = endLSN
+    if (endLSN > through) through = endLSN
     if (endLSN > sourceEnd) sourceEnd = endLSN
     commits += 1
     between = 0
@@ -338,7 +338,9 @@ export function createChanges(options: ChangesOptions): Changes {
     writeControl(channel, content) {
       const place = begin
         ? { tx: formatLSN(begin.commitLSN), seq: sequence() + 1 }
-        : { tx: formatLSN(through), seq: between++ }
+        : // One byte before: the next transaction's commit record may stand exactly at `through`, and a line that shares
+          // its place would make apply take the transaction's first changes for ones it has already.
+          { tx: formatLSN(through > 0n ? through - 1n : through), seq: between++ }
       writeLine(channel, { ...content, ...place, at: new Date().toISOString() } as ControlLine)
     },
     relations: () => relations.values(),
