@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest'
+import { createChannel } from './outgoing.ts'
+import type { RelationMessage } from './pgoutput.ts'
+import { keyOf, makeRelation, refilter } from './relations.ts'
+
+const message = (replicaIdentity: string, identity: readonly string[]): RelationMessage => ({
+  oid: 1,
+  schema: 'public',
+  name: 't',
+  replicaIdentity,
+  columns: ['a', 'b', 'c'].map((name) => ({
+    name,
+    typeOid: 25,
+    typeModifier: -1,
+    identity: identity.includes(name),
+  })),
+})
+
+describe('keyOf', () => {
+  it.each([
+    ['the order of the catalog', 'd', ['a', 'b'], ['b', 'a'], ['b', 'a']],
+    ['the log where the catalog has moved on', 'd', ['a'], ['b'], ['a']],
+    ['the log where the table is gone', 'i', ['c'], [], ['c']],
+    ['any key with identity full', 'f', ['a', 'b', 'c'], ['c'], ['c']],
+    ['none with identity full when its key is not in the log', 'f', ['a', 'b', 'c'], ['new'], []],
+    ['none when nothing identifies rows', 'd', [], [], []],
+  ])('takes %s', (_, identity, logged, catalog, expected) => {
+    expect(keyOf(message(identity, logged), catalog)).toEqual(expected)
+  })
+})
+
+describe('makeRelation', () => {
+  const channel = createChannel({ schema: 'public', name: 't' }, 'topic', 'inc')
+
+  it('finds the key columns in key order', () => {
+    const relation = makeRelation(
+      message('d', ['a', 'c']),
+      channel,
+      ['x', 'y', 'z'],
+      ['c', 'a'],
+      1,
+      undefined,
+    )
+    expect(relation.keyColumns).toEqual([2, 0])
+    expect(JSON.parse(relation.header.toString())).toMatchObject({
+      columns: [
+        ['a', 'x', 2],
+        ['b', 'y', 0],
+        ['c', 'z', 1],
+      ],
+    })
+  })
+
+  it('is made anew only for another filter', () => {
+    const relation = makeRelation(message('d', ['a']), channel, ['x', 'y', 'z'], ['a'], 1, {
+      include: ['a', 'b'],
+    })
+    expect([...relation.included]).toEqual([1, 1, 0])
+    expect(refilter(relation, 1, { include: ['a', 'b'] })).toBeUndefined()
+    expect([...(refilter(relation, 1, { exclude: ['b'] })?.included ?? [])]).toEqual([1, 0, 1])
+  })
+})

@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest'
+import { decideStart, type Found } from './start.ts'
+
+const record = { epoch: 2, lsn: 100n, systemIdentifier: 'sys', timeline: 1 }
+const good: Found = {
+  record,
+  slot: { confirmed: 100n, invalidated: undefined },
+  systemIdentifier: 'sys',
+  timeline: 1,
+  hasPast: true,
+  unusable: undefined,
+  now: Date.UTC(2026, 0, 2),
+}
+const day = 86_400
+
+describe('decideStart', () => {
+  it.each<[string, Partial<Found>, object]>([
+    ['goes on', {}, { epoch: 2, slot: 'keep', from: 100n, gap: undefined }],
+    [
+      'goes on from the record when the slot is behind it',
+      { slot: { confirmed: 90n, invalidated: undefined } },
+      { epoch: 2, slot: 'keep', from: 100n, gap: undefined },
+    ],
+    [
+      'finds a gap when the slot is ahead of the record',
+      { slot: { confirmed: 101n, invalidated: undefined } },
+      { epoch: 3, slot: 'keep', from: 101n, gap: { code: 'SlotLost' } },
+    ],
+    [
+      'finds a gap when the slot is gone',
+      { slot: undefined },
+      { epoch: 3, slot: 'create', from: undefined, gap: { code: 'SlotLost' } },
+    ],
+    [
+      'finds a gap when the slot was invalidated',
+      { slot: { confirmed: 100n, invalidated: 'wal_removed' } },
+      {
+        epoch: 3,
+        slot: 'replace',
+        from: undefined,
+        gap: { code: 'SlotLost', message: expect.stringContaining('wal_removed') },
+      },
+    ],
+    [
+      'finds a gap when the slot could not be read',
+      { unusable: 'its publication was dropped' },
+      { epoch: 3, slot: 'replace', from: undefined, gap: { code: 'SlotLost' } },
+    ],
+    [
+      'finds a gap on a new timeline, whatever the positions',
+      { timeline: 2, slot: { confirmed: 90n, invalidated: undefined } },
+      { epoch: 3, slot: 'keep', from: 90n, gap: { code: 'SourceChanged' } },
+    ],
+    [
+      'finds a gap on a new timeline without a slot',
+      { timeline: 2, slot: undefined },
+      { epoch: 3, slot: 'create', from: undefined, gap: { code: 'SourceChanged' } },
+    ],
+    [
+      'finds a gap on another cluster',
+      { systemIdentifier: 'other', slot: undefined },
+      { epoch: 3, slot: 'create', gap: { code: 'SourceChanged' } },
+    ],
+    [
+      'begins without a gap where nothing was before',
+      { record: undefined, slot: undefined, hasPast: false },
+      { epoch: 1, slot: 'create', from: undefined, gap: undefined },
+    ],
+    [
+      'takes the slot of a start that was cut off',
+      { record: undefined, hasPast: false },
+      { epoch: day, slot: 'keep', from: 100n, gap: undefined },
+    ],
+    [
+      'finds a gap when only its record is gone',
+      { record: undefined },
+      { epoch: day, slot: 'keep', from: 100n, gap: { code: 'SlotLost' } },
+    ],
+    [
+      'finds a gap when record and slot are gone',
+      { record: undefined, slot: undefined },
+      { epoch: day, slot: 'create', from: undefined, gap: { code: 'SlotLost' } },
+    ],
+    [
+      'replaces a lost slot without a record',
+      { record: undefined, slot: { confirmed: 1n, invalidated: 'x' } },
+      { epoch: day, slot: 'replace', from: undefined, gap: { code: 'SlotLost' } },
+    ],
+  ])('%s', (_, found, start) => {
+    expect(decideStart({ ...good, ...found })).toMatchObject(start)
+  })
+})
