@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Client } from 'pg'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
 import type { CopyStatus, TableBackfill } from '../../crds/table-backfill.ts'
@@ -12,13 +12,21 @@ import type { Transport } from '../../lib/kube/transport.ts'
 import { runBackfill } from '../../workers/backfill/run.ts'
 import type { Destination } from '../../workers/destination/destination.ts'
 import type { LedgerBackfill } from '../../workers/destination/ledger.ts'
+import { tableBackfillResource } from '../../workers/runtime/resources.ts'
 import { fileSecrets } from '../../workers/runtime/secrets.ts'
 import { openConnection } from '../../workers/source/connect.ts'
 import { ensurePublication, joinTable } from '../../workers/source/publication.ts'
 import { sourceTarget } from '../../workers/source/targets.ts'
 import { openOn } from './destination-postgres-fixture.ts'
 import { createNamespace, pipelineManifest, request } from './kubernetes.ts'
-import { createDatabase, kubeconfig, type TestDatabase, tempDir } from './services.ts'
+import {
+  createDatabase,
+  kubeconfig,
+  onDatabase,
+  type TestDatabase,
+  tempDir,
+  waitForReplica,
+} from './services.ts'
 
 const never = new AbortController().signal
 const CUSTOM = '/apis/millrace.dev/v1alpha1/namespaces'
@@ -35,6 +43,8 @@ export interface BackfillOptions {
   /** SQL for the destination before the backfill. */
   readonly destination?: string
   readonly replicas?: readonly { host: string; port: number }[]
+  /** Source servers of the test's own instead of the shared ones: superuser's URLs. */
+  readonly servers?: { readonly primary: string; readonly replica: string }
   /** The table is in the publication from the start; default true. */
   readonly joined?: boolean
 }
@@ -45,6 +55,8 @@ export interface BackfillBed {
   readonly destinationUrl: string
   readonly destination: Destination
   readonly uid: string
+  /** Where the worker finds its Secrets. */
+  readonly secretsDir: string
   /** Runs the worker in this process. */
   run(): Running
   /** Runs it in a process of its own. */
@@ -69,6 +81,7 @@ export interface BackfillBed {
 
 export interface Running {
   readonly done: Promise<void>
+  readonly metrics: Registry
   stop(): void
 }
 
@@ -85,7 +98,7 @@ export async function openBed(
   options: BackfillOptions,
 ): Promise<BackfillBed> {
   const table = { schema: 'public', ...options.table, name: options.table?.name ?? 't' }
-  const source = await createDatabase(`bf_${name}`)
+  const source = await sourceDatabase(`bf_${name}`, options.servers)
   const target = await createDatabase(`bf_${name}`, 'destination')
   await query(source.url, options.source)
   if (options.destination) await query(target.url, options.destination)
@@ -161,20 +174,22 @@ export async function openBed(
     destinationUrl: target.url,
     destination,
     uid,
+    secretsDir,
     run() {
       const stop = new AbortController()
       const log = pino({ level: process.env.BACKFILL_LOG ?? 'silent' })
+      const metrics = new Registry()
       const done = runBackfill({
         env,
         log,
         kube: kubeApiOver(transport),
-        metrics: new Registry(),
+        metrics,
         stop: stop.signal,
         secrets: fileSecrets(secretsDir),
         health: { addLivenessCheck() {}, setReady() {} },
       })
       done.catch(() => {})
-      return { done, stop: () => stop.abort(new Error('stopped')) }
+      return { done, metrics, stop: () => stop.abort(new Error('stopped')) }
     },
     spawn() {
       const child = spawn(process.execPath, ['workers/backfill/main.ts'], {
@@ -214,6 +229,13 @@ export async function openBed(
           holdOffset: 1n,
           position: { epoch: 1, lsn: holdLSN, sequence: 1 },
         },
+        never,
+      )
+      await kubeApiOver(transport).applyStatus(
+        tableBackfillResource(namespace),
+        'first',
+        'millrace-apply',
+        { queue: { state: 'Held' } },
         never,
       )
       const held = await bed.ledgerRow()
@@ -274,9 +296,42 @@ export async function openBed(
   return bed
 }
 
-/** SHA-256 of a text, so that a difference in a million rows does not fill the screen. */
-export function digest(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
+async function sourceDatabase(name: string, servers: BackfillOptions['servers']): Promise<TestDatabase> {
+  if (!servers) return createDatabase(name)
+  await query(servers.primary, `create database ${name}`)
+  await waitForReplica(servers.primary, servers.replica)
+  return { name, url: onDatabase(servers.primary, name), replicaUrl: onDatabase(servers.replica, name) }
+}
+
+/** Holds up whoever writes a certain row into the destination. */
+export interface Gate {
+  /** Resolves when somebody waits at it. */
+  reached(): Promise<void>
+  open(): Promise<void>
+}
+
+/** SQL for the destination: the row of table t with this id waits at the gate. */
+export const gateAt = (id: number) =>
+  `create function gate() returns trigger language plpgsql as
+     $$ begin perform pg_advisory_xact_lock_shared(4711); return new; end $$;
+   create trigger gate before insert on t for each row when (new.id = ${id}) execute function gate()`
+
+/** Closes the gate of a destination. */
+export async function closeGate(url: string): Promise<Gate> {
+  const client = new Client({ connectionString: url })
+  client.on('error', () => {})
+  await client.connect()
+  await client.query('select pg_advisory_lock(4711)')
+  return {
+    async reached() {
+      const waiting = `select 1 from pg_locks where locktype = 'advisory' and objid = 4711 and not granted`
+      await until(async () => (await client.query(waiting)).rows.length > 0, {
+        what: 'somebody at the gate',
+        timeoutMs: 60_000,
+      })
+    },
+    open: () => client.end(),
+  }
 }
 
 function writeSecrets(): string {

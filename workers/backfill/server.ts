@@ -43,6 +43,7 @@ export async function proveServer(attempt: Attempt, holdLSN: LSN): Promise<ScanS
   const primary = await readServerIdentity(control)
   report.stage('WaitingForReplay')
   if (attempt.readFrom === 'Primary') {
+    report.facts({ server: `${attempt.primary.host}:${attempt.primary.port}` })
     // There a transaction can be in the log, and so in the queue before the hold, and not be visible yet.
     await waitForOlderTransactions(control, {
       signal,

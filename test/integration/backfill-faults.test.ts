@@ -1,0 +1,395 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { until } from '../../hack/process/wait.ts'
+import { query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
+import type { Transport } from '../../lib/kube/transport.ts'
+import { type BackfillBed, type BackfillOptions, closeGate, gateAt, openBed } from './backfill-fixture.ts'
+import { adminTransport, installCrds } from './kubernetes.ts'
+import { sourceUrl, tempDir, waitForReplica } from './services.ts'
+
+let transport: Transport
+const never = new AbortController().signal
+
+beforeAll(async () => {
+  transport = await adminTransport()
+  await installCrds(transport)
+})
+afterAll(() => transport.close())
+
+async function withBed(
+  name: string,
+  options: BackfillOptions,
+  work: (bed: BackfillBed) => Promise<void>,
+): Promise<void> {
+  const bed = await openBed(transport, name, options)
+  try {
+    await work(bed)
+  } finally {
+    await bed.close()
+  }
+}
+
+const TABLE = 'create table t (id bigint primary key, note text)'
+const numbers = (rows: number) =>
+  `${TABLE}; insert into t select i, 'note ' || i from generate_series(1, ${rows}) i; analyze t`
+
+/** 10 chunks of 1,000 rows; the row 6,500 waits at the gate. */
+const gated = (more: Partial<BackfillOptions> = {}): BackfillOptions => ({
+  source: `create extension pg_stat_statements; ${numbers(10_000)}`,
+  destination: `${TABLE}; ${gateAt(6_500)}`,
+  backfill: { chunkRows: 1_000 },
+  ...more,
+})
+
+async function expectEqual(bed: BackfillBed): Promise<void> {
+  const { source, destination } = await bed.contents()
+  expect(destination === source).toBe(true)
+}
+
+async function chunksDone(bed: BackfillBed, plan = 1): Promise<number> {
+  const chunks = await bed.destination.ledger.readChunks(bed.uid, plan, never)
+  return chunks.filter((chunk) => chunk.state === 'done').length
+}
+
+const untilDone = (bed: BackfillBed, count: number) =>
+  until(async () => (await chunksDone(bed)) === count, { what: `${count} chunks`, timeoutMs: 60_000 })
+
+/** Rows that COPY has read on the replica. */
+async function rowsRead(bed: BackfillBed): Promise<number> {
+  const [row] = await query<{ rows: number }>(
+    bed.source.replicaUrl,
+    `select coalesce(sum(rows), 0)::int as rows from pg_stat_statements s join pg_database d on d.oid = s.dbid
+     where d.datname = current_database() and query like 'COPY%'`,
+  )
+  return row?.rows ?? 0
+}
+
+describe('a backfill that is interrupted', () => {
+  it('goes on after kill -9 and copies no finished chunk again', async () => {
+    await withBed('kill', gated(), async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const first = bed.spawn()
+      await bed.hold()
+      await gate.reached()
+      await untilDone(bed, 9)
+      first.child.kill('SIGKILL')
+      await first.exit
+      await gate.open()
+      const second = bed.spawn()
+      expect(await second.exit, second.output()).toBe(0)
+      await expectEqual(bed)
+      const chunks = await bed.destination.ledger.readChunks(bed.uid, 1, never)
+      expect(chunks.map((chunk) => chunk.attempt).sort()).toEqual([...Array(9).fill(1), 2])
+      expect(await rowsRead(bed)).toBeLessThanOrEqual(11_000)
+      expect(await bed.copyStatus()).toMatchObject({ attempt: 2, rowsCopied: 10_000, stage: 'Done' })
+    })
+  })
+
+  it('ends soon after SIGTERM, asking to be started again', async () => {
+    await withBed('term', gated(), async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const worker = bed.spawn()
+      await bed.hold()
+      await gate.reached()
+      const asked = performance.now()
+      worker.child.kill('SIGTERM')
+      expect(await worker.exit).toBe(1)
+      expect(performance.now() - asked).toBeLessThan(5_000)
+      await gate.open()
+      expect(await bed.ledgerRow()).toMatchObject({ state: 'held' })
+    })
+  })
+
+  it('writes nothing any more once it is cancelled', async () => {
+    await withBed('cancel', gated(), async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const running = bed.run()
+      await bed.hold()
+      await gate.reached()
+      await untilDone(bed, 9)
+      await bed.patch({ cancel: true })
+      await running.done
+      await bed.destination.ledger.closeBackfill(
+        {
+          uid: bed.uid,
+          name: 'first',
+          table: { schema: 'public', name: 't' },
+          action: 'DoNothing',
+          code: 'Cancelled',
+          message: 'cancelled',
+        },
+        never,
+      )
+      await gate.open()
+      await until(
+        async () =>
+          (
+            await query(
+              bed.destinationUrl,
+              `select 1 from pg_stat_activity where application_name = 'millrace-backfill' and datname = current_database()`,
+            )
+          ).length === 0,
+        { what: 'the end of its sessions', timeoutMs: 30_000 },
+      )
+      expect(await query(bed.destinationUrl, 'select count(*)::int as n from t')).toEqual([{ n: 9_000 }])
+      expect(await bed.copyStatus()).toMatchObject({ failed: { code: 'Cancelled' } })
+    })
+  })
+
+  it('writes nothing once apply has closed it, and says why it was closed', async () => {
+    await withBed('closed', gated(), async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const running = bed.run()
+      await bed.hold()
+      await gate.reached()
+      await untilDone(bed, 9)
+      await bed.destination.ledger.closeBackfill(
+        {
+          uid: bed.uid,
+          name: 'first',
+          table: { schema: 'public', name: 't' },
+          action: 'DoNothing',
+          code: 'SlotLost',
+          message: 'changes were lost',
+        },
+        never,
+      )
+      await gate.open()
+      await running.done
+      expect(await query(bed.destinationUrl, 'select count(*)::int as n from t')).toEqual([{ n: 9_000 }])
+      expect(await bed.copyStatus()).toMatchObject({
+        failed: { code: 'SlotLost', message: 'changes were lost', retryable: false },
+      })
+    })
+  })
+
+  it('leaves the table to a second pod that took it over', async () => {
+    await withBed('second', gated(), async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const first = bed.run()
+      await bed.hold()
+      await gate.reached()
+      await untilDone(bed, 9)
+      const second = bed.run()
+      await until(async () => (await bed.ledgerRow())?.attempt === 2, {
+        what: 'the second attempt',
+        timeoutMs: 30_000,
+      })
+      await query(
+        bed.destinationUrl,
+        `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and not granted`,
+      )
+      await expect(first.done).rejects.toThrow(/another pod works on this backfill/)
+      await gate.open()
+      await second.done
+      await expectEqual(bed)
+      expect(await bed.ledgerRow()).toMatchObject({ state: 'copied', attempt: 2, rows: 10_000n })
+    })
+  })
+})
+
+describe('a block range scan', () => {
+  const ctid = { chunkRows: 1_000, scan: 'Ctid', parallelism: 1 }
+  // 10,000 rows of about 100 bytes: 19 blocks to a chunk of 1,000.
+  const source = `create extension pg_stat_statements; ${TABLE};
+     insert into t select i, repeat('x', 100) || i from generate_series(1, 10000) i; analyze t`
+
+  it('appends under one snapshot, also what changes meanwhile', async () => {
+    await withBed('snap', gated({ source, backfill: ctid }), async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const running = bed.run()
+      await bed.hold()
+      await gate.reached()
+      // Moves every row to the end of the file, where a later chunk would find it once more.
+      await query(bed.source.url, `update t set note = 'changed'`)
+      await waitForReplica()
+      await gate.open()
+      await running.done
+      expect(
+        await query(bed.destinationUrl, `select count(*)::int as n from t where note like 'xxx%'`),
+      ).toEqual([{ n: 10_000 }])
+      expect(await bed.ledgerRow()).toMatchObject({ scan: 'Ctid', append: true, rows: 10_000n })
+    })
+  })
+
+  it('goes on by upserts when its snapshot is lost', async () => {
+    await withBed('lost', gated({ source, backfill: ctid }), async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const running = bed.run()
+      await bed.hold()
+      await gate.reached()
+      await query(bed.source.url, `update t set note = 'changed' where id <= 3000`)
+      await waitForReplica()
+      await endSnapshotHolder(bed.source.replicaUrl)
+      await gate.open()
+      await running.done
+      // Most of the rows that moved were read once more, under a later snapshot; each of them is there once.
+      const [{ n, changed } = { n: 0, changed: 0 }] = await query<{ n: number; changed: number }>(
+        bed.destinationUrl,
+        `select count(*)::int as n, count(*) filter (where note = 'changed')::int as changed from t`,
+      )
+      expect(n).toBe(10_000)
+      expect(changed).toBeGreaterThan(2_000)
+      expect(await bed.ledgerRow()).toMatchObject({ state: 'copied', attempt: 1, plan: 1 })
+    })
+  })
+
+  it('plans anew when the table is rewritten under it', async () => {
+    const options = gated({ source, backfill: { ...ctid, readFrom: 'Primary' } })
+    await withBed('rewritten', options, async (bed) => {
+      await query(bed.source.url, 'delete from t where id % 2 = 0 and id <> 6500')
+      const gate = await closeGate(bed.destinationUrl)
+      const running = bed.run()
+      await bed.hold()
+      await gate.reached()
+      const vacuum = query(bed.source.url, 'vacuum full t')
+      await until(
+        async () =>
+          (
+            await query(
+              bed.source.url,
+              `select 1 from pg_locks where mode = 'AccessExclusiveLock' and not granted`,
+            )
+          ).length > 0,
+        { what: 'VACUUM FULL to wait', timeoutMs: 30_000 },
+      )
+      await gate.open()
+      await vacuum
+      await running.done
+      await expectEqual(bed)
+      expect(await bed.ledgerRow()).toMatchObject({ state: 'copied', plan: 2, append: false })
+    })
+  })
+})
+
+describe('a replica', () => {
+  it('that does not replay is waited for, and the status says so', async () => {
+    await withBed('paused', { source: numbers(3_000) }, async (bed) => {
+      await waitForReplica()
+      await query(bed.source.replicaUrl, 'select pg_wal_replay_pause()')
+      const running = bed.run()
+      try {
+        await query(bed.source.url, `insert into t values (0, 'late')`)
+        const held = await bed.hold()
+        const copy = await bed.untilStatus('waiting for replay', ({ message }) =>
+          /replay/.test(message ?? ''),
+        )
+        expect(copy.stage).toBe('WaitingForReplay')
+        expect(copy.message).toMatch(
+          /^waiting for replica 127\.0\.0\.1:\d+ to replay to [0-9A-F]+\/[0-9A-F]+ \(now [0-9A-F]+\/[0-9A-F]+, \d+ kB behind; its replay is paused/,
+        )
+        expect(held.actionDone).toBe(false)
+        expect((await bed.ledgerRow())?.actionDone).toBe(false)
+      } finally {
+        await query(bed.source.replicaUrl, 'select pg_wal_replay_resume()')
+      }
+      await running.done
+      await expectEqual(bed)
+    })
+  })
+
+  it('is refused when it is the primary itself', async () => {
+    const options = { source: numbers(10), joined: true }
+    await withBed('not_replica', { ...options, replicas: [primaryPlace()] }, async (bed) => {
+      const running = bed.run()
+      const copy = await bed.untilStatus('refused', ({ code }) => code === 'ReplicaMismatch')
+      expect(copy.message).toContain('spec.source.postgres.replicas[0].host')
+      expect(copy.message).toContain('is the primary itself; name a replica, or set readFrom to Primary')
+      expect((await bed.messages()).filter(({ kind }) => kind === 'hold')).toEqual([])
+      running.stop()
+      await expect(running.done).rejects.toThrow('stopped')
+    })
+  })
+})
+
+function primaryPlace() {
+  const url = new URL(sourceUrl())
+  return { host: url.hostname, port: Number(url.port) }
+}
+
+describe('a table without a key', () => {
+  it('is emptied and copied anew when its snapshot is lost', async () => {
+    const options = gated({
+      source: `create table t (id bigint, note text); alter table t replica identity full;
+        insert into t select i, repeat('x', 100) from generate_series(1, 10000) i; analyze t`,
+      destination: `create table t (id bigint, note text); ${gateAt(6_500)}`,
+      action: 'Truncate',
+      backfill: { chunkRows: 1_000, parallelism: 1 },
+    })
+    await withBed('keyless_lost', options, async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const running = bed.run()
+      await bed.hold()
+      await gate.reached()
+      const first = await bed.ledgerRow()
+      // Seen by the second snapshot only.
+      await query(bed.source.url, `insert into t values (1, 'late')`)
+      await endSnapshotHolder(bed.source.url)
+      await gate.open()
+      await running.done
+      await expectEqual(bed)
+      const row = await bed.ledgerRow()
+      expect(row).toMatchObject({ state: 'copied', plan: 2, append: true, rows: 10_001n })
+      expect(row?.visibility).not.toBe(first?.visibility)
+    })
+  })
+})
+
+describe('a replica that has to choose between replay and a query', () => {
+  it('ends the query, and the chunk is read again in parts', { timeout: 120_000 }, async () => {
+    const dir = tempDir('conflict')
+    const primary = await startPrimary({ dir: `${dir}/primary`, name: 'primary' })
+    const settings = { max_standby_streaming_delay: '100ms', hot_standby_feedback: 'off' }
+    const replica = await startReplica(primary, { dir: `${dir}/replica`, settings })
+    const options: BackfillOptions = {
+      source: `${TABLE}; alter table t alter note set storage external;
+        insert into t select i, repeat(md5(i::text), 1000) from generate_series(1, 2000) i; analyze t`,
+      destination: `${TABLE}; ${gateAt(1_010)}`,
+      backfill: { chunkRows: 1_000, parallelism: 2, scan: 'Key' },
+      servers: { primary: primary.url, replica: replica.url },
+    }
+    try {
+      await withBed('conflict', options, async (bed) => {
+        const gate = await closeGate(bed.destinationUrl)
+        const running = bed.run()
+        await bed.hold()
+        await gate.reached()
+        await untilDone(bed, 1)
+        // Its snapshot is older than this: replay would have to wait for the reader, which waits for the destination.
+        await query(bed.source.url, `delete from t where id % 100 = 0`)
+        await query(bed.source.url, 'vacuum t')
+        const cancelled = `select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction (aborted)'`
+        await until(async () => (await query(bed.source.replicaUrl, cancelled)).length > 0, {
+          what: 'the query to be cancelled',
+          timeoutMs: 30_000,
+        })
+        await gate.open()
+        await running.done
+        const chunks = await bed.destination.ledger.readChunks(bed.uid, 1, never)
+        expect(chunks.filter((chunk) => chunk.state === 'split')).toHaveLength(1)
+        expect(chunks.filter((chunk) => chunk.state === 'done')).toHaveLength(3)
+        const failures = await running.metrics.getSingleMetricAsString('millrace_backfill_failures_total')
+        expect(failures).toContain('of="chunk",code="ReplicaConflict"')
+        // Deleted after the hold: in the first chunk they are there still, which the queue sees to.
+        const [row] = await query<{ n: number }>(
+          bed.destinationUrl,
+          `select count(*)::int as n from t where id > 1000`,
+        )
+        expect(row?.n).toBe(990)
+      })
+    } finally {
+      await replica.stop('immediate')
+      await primary.stop('immediate')
+    }
+  })
+})
+
+/** Ends the session that has had a transaction open for longest. */
+async function endSnapshotHolder(url: string): Promise<void> {
+  const rows = await query(
+    url,
+    `select pg_terminate_backend(pid) from pg_stat_activity
+     where datname = current_database() and application_name = 'millrace-backfill' and state = 'idle in transaction'
+     order by xact_start limit 1`,
+  )
+  expect(rows).toHaveLength(1)
+}
