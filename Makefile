@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help up down status image demo crds lint test
+.PHONY: help up down status image demo torture crds lint test
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -28,6 +28,10 @@ image: $(INSTALLED) ## Build the image millrace:dev, and load it into the local 
 
 demo: up image ## Replicate a sample database in the local stack
 	@node hack/demo/demo.ts
+
+torture: $(INSTALLED) ## Run SEEDS=n seeded schedules of writes, faults and backfills, from SEED=s on
+	@hack/packages.sh
+	@node test/torture/main.ts
 
 crds: $(INSTALLED) ## Generate the custom resource definitions and the API reference
 	@node crds/generate.ts

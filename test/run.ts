@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
 import { getuid } from 'node:process'
 
@@ -23,6 +24,7 @@ interface VitestReport {
 }
 
 const REPORTS = 'out/test'
+const STACK_ENV = 'out/stack.env'
 
 async function run(command: string, args: readonly string[]): Promise<number> {
   const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] })
@@ -32,7 +34,10 @@ async function run(command: string, args: readonly string[]): Promise<number> {
   })
 }
 
-async function timed(name: string, work: () => Promise<{ passed: number; failed: number }>): Promise<Outcome> {
+async function timed(
+  name: string,
+  work: () => Promise<{ passed: number; failed: number }>,
+): Promise<Outcome> {
   console.log(`\n== ${name}`)
   const start = Date.now()
   const counts = await work()
@@ -60,7 +65,9 @@ async function suite(project: string): Promise<Outcome> {
     const report = await readReport(file)
     if (!report) return { passed: 0, failed: 1 }
     // A file that dies before its first test has no test that could fail, so it is counted itself.
-    const broken = report.testResults.filter((r) => r.status === 'failed' && r.assertionResults.length === 0).length
+    const broken = report.testResults.filter(
+      (r) => r.status === 'failed' && r.assertionResults.length === 0,
+    ).length
     const failed = report.numFailedTests + broken
     return { passed: report.numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed }
   })
@@ -85,8 +92,12 @@ async function endToEnd(): Promise<Outcome[]> {
     )
     return [{ name: 'e2e tests', passed: 0, failed: 1, seconds: 0 }]
   }
+  // A stack that somebody is working with stays; one that was started for the tests goes with them.
+  const ours = !existsSync(STACK_ENV)
   const up = await check('local stack', 'make', ['up', 'image'])
-  return up.failed > 0 ? [up] : [up, await suite('e2e')]
+  const outcomes = up.failed > 0 ? [up] : [up, await suite('e2e')]
+  if (ours) await run('make', ['down'])
+  return outcomes
 }
 
 await mkdir(REPORTS, { recursive: true })
@@ -105,9 +116,12 @@ for (const { name, passed, failed, seconds } of outcomes) {
     `${failed === 0 ? 'ok  ' : 'FAIL'} ${name.padEnd(20)} ${passed} passed, ${failed} failed, ${seconds.toFixed(0)} s`,
   )
 }
-const total = outcomes.reduce((sum, o) => ({ passed: sum.passed + o.passed, failed: sum.failed + o.failed }), {
-  passed: 0,
-  failed: 0,
-})
+const total = outcomes.reduce(
+  (sum, o) => ({ passed: sum.passed + o.passed, failed: sum.failed + o.failed }),
+  {
+    passed: 0,
+    failed: 0,
+  },
+)
 console.log(`\n${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed === 0 ? 0 : 1
