@@ -157,10 +157,15 @@ describe('watchForever', () => {
     expect(told).toHaveLength(5)
   })
 
-  it('gives up a stream that is silent', async () => {
+  it('opens a silent stream anew, without calling that trouble', async () => {
+    const told: unknown[] = []
     const silent: Answer = (response) => void response.writeHead(200).flushHeaders()
-    const watch = await script([list(5, []), silent, events([['ADDED', object('a', 6)]])], { inactivity: 50 })
+    const watch = await script([list(5, []), silent, silent, events([['ADDED', object('a', 6)]])], {
+      inactivity: 50,
+      onTrouble: (error) => told.push(error),
+    })
     expect(await watch.until(2)).toEqual(['replace', 'changed a@6'])
+    expect(told).toEqual([])
   })
 
   it('does not take a slow handler for silence, nor calls two at once', async () => {

@@ -10,7 +10,10 @@ import type { Transport } from './transport.ts'
 export interface WatchOptions {
   /** Told of every failure that the watch survives, and how long it waits before the next attempt (milliseconds). */
   readonly onTrouble?: (error: unknown, delay: number) => void
-  /** A stream that is silent for this long is taken for dead, milliseconds. Bookmarks come about every minute. */
+  /**
+   * A stream that is silent for this long may be dead and is opened anew, milliseconds. Nothing is wrong with that: where
+   * nothing changes at all, bookmarks do not come either.
+   */
   readonly inactivity?: number
   /** Objects per page of a list. */
   readonly pageSize?: number
@@ -116,7 +119,7 @@ async function watchOnce<T extends KubeObject>(
   options: WatchOptions,
   onVersion: (version: string) => void,
 ): Promise<string | undefined> {
-  const inactivity = options.inactivity ?? 90_000
+  const inactivity = options.inactivity ?? 120_000
   // Ending is spread out, so that the watchers of a cluster do not come back all at once.
   const seconds = Math.round(240 + Math.random() * 240)
   const stream = await transport.open(
@@ -152,6 +155,9 @@ async function watchOnce<T extends KubeObject>(
       onVersion(version)
     }
     return version
+  } catch (error) {
+    if (silence.fired()) return version
+    throw error
   } finally {
     silence.pause()
     stream.destroy()
@@ -172,14 +178,16 @@ async function guarded(call: () => void | Promise<void>): Promise<void> {
 
 function silenceTimer(stream: IncomingMessage, milliseconds: number) {
   let timer: NodeJS.Timeout | undefined
+  let fired = false
   const touch = () => {
     clearTimeout(timer)
     timer = setTimeout(() => {
+      fired = true
       stream.destroy(new Error(`the watch was silent for ${milliseconds / 1000} s`))
     }, milliseconds)
   }
   touch()
-  return { touch, pause: () => clearTimeout(timer) }
+  return { touch, pause: () => clearTimeout(timer), fired: () => fired }
 }
 
 function selectorQuery(selector: Selector) {

@@ -47,8 +47,14 @@ function partCondition(facts: ConditionFacts, { component, type, worker }: Part)
   }
   const reported = pipeline.status?.[worker] !== undefined
   if (reported && state.ready) return { type, status: 'True', reason: 'Connected', message: '' }
-  const message = state.problem ?? (reported ? `${worker} is restarting` : `${worker} has not reported yet`)
+  const message = state.problem ?? (reported ? waitsFor(facts, worker) : `${worker} has not reported yet`)
   return { type, status: 'Unknown', reason: 'NotReported', message }
+}
+
+/** A worker that cannot get past one part says nothing about the others. */
+function waitsFor({ pipeline }: ConditionFacts, worker: Part['worker']): string {
+  const mine = pipeline.status?.[worker]?.problems?.find((problem) => problem.table === undefined)
+  return mine ? `${worker} cannot go on: see ${mine.component}Ready` : `${worker} is not ready`
 }
 
 function readyCondition(

@@ -137,7 +137,12 @@ function probes(process: Process) {
   const http = (path: string) => ({ path, port: 'http' })
   if (process === 'cleanup') return {}
   const alive = {
-    startupProbe: { httpGet: http('/healthz'), periodSeconds: 1, failureThreshold: 60 },
+    startupProbe: {
+      httpGet: http('/healthz'),
+      initialDelaySeconds: 1,
+      periodSeconds: 1,
+      failureThreshold: 60,
+    },
     livenessProbe: { httpGet: http('/healthz'), periodSeconds: 15, timeoutSeconds: 5, failureThreshold: 4 },
   }
   if (process === 'backfill') return alive

@@ -18,6 +18,17 @@ describe('fileSecrets', () => {
     expect(await secrets.read('source', 'password', field)).toBe(' two \n')
   })
 
+  it('says the same for each file of a Secret that is missing as a whole', async () => {
+    mkdirSync(join(folder, 'destination/..data'), { recursive: true })
+    const messages = await Promise.all(
+      (['username', 'password'] as const).map((file) =>
+        secrets.read('destination', file, field).catch((error: Error) => error.message),
+      ),
+    )
+    expect(messages[0]).toContain('no such Secret')
+    expect(messages[1]).toBe(messages[0])
+  })
+
   it('names the field when a Secret is missing or empty', async () => {
     writeFileSync(join(folder, 'source/username'), '\n')
     for (const file of ['username', 'ca.crt'] as const) {

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MillraceError } from '../../lib/errors.ts'
 import type { Secrets } from './context.ts'
@@ -10,12 +10,26 @@ export function fileSecrets(folder: string): Secrets {
       const text = await readIfThere(join(folder, mount, file))
       const content = text?.replace(/\r?\n$/, '')
       if (content !== undefined && content !== '') return content
+      const found = text === '' || content === '' ? 'is empty' : 'is not there'
+      // The same words for each file of a Secret that is missing as a whole, whichever is read first.
+      const what = (await isEmpty(join(folder, mount)))
+        ? `${field}: there is no such Secret, or it has none of the keys`
+        : `${field}: the key for ${file} ${found} in the Secret`
       throw new MillraceError(
         'SecretMissing',
-        `${field}: the Secret or its key for ${file} is ${text === undefined ? 'not there' : 'empty'}: create it in the namespace of the Pipeline; a new Secret reaches the pod within about a minute`,
+        `${what}: create it in the namespace of the Pipeline; what is new there reaches the pod within about a minute`,
         { field },
       )
     },
+  }
+}
+
+async function isEmpty(folder: string): Promise<boolean> {
+  try {
+    // The kubelet keeps its own files there, with names that begin with dots.
+    return (await readdir(folder)).every((name) => name.startsWith('.'))
+  } catch {
+    return true
   }
 }
 
