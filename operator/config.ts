@@ -14,6 +14,8 @@ export interface OperatorConfig {
   readonly workers: WorkerPodConfig
   /** How long a Pipeline that is being deleted waits for its slot to be dropped, milliseconds. */
   readonly cleanupDeadline: number
+  /** Places that fail, for tests (lib/failpoints.ts). */
+  readonly failpoints?: string | undefined
 }
 
 /** What all worker pods have in common. */
@@ -49,6 +51,7 @@ export function readConfig(env: NodeJS.ProcessEnv): OperatorConfig {
       clusterRole: env.MILLRACE_WORKER_CLUSTER_ROLE || 'millrace-worker',
     },
     cleanupDeadline: number(env, 'MILLRACE_CLEANUP_DEADLINE_SECONDS', 1800) * 1000,
+    failpoints: env.MILLRACE_FAILPOINTS || undefined,
   }
 }
 

@@ -1,4 +1,5 @@
 import { Registry } from 'prom-client'
+import { configureFailpoints } from '../lib/failpoints.ts'
 import { type HealthServer, startHealthServer } from '../lib/http-server.ts'
 import { createTransport } from '../lib/kube/transport.ts'
 import { createLogger, type Logger } from '../lib/log.ts'
@@ -8,6 +9,7 @@ import { readConfig } from './config.ts'
 import { createStores } from './context.ts'
 import { operatorApi } from './kube/api.ts'
 import { kubeConfigConnection } from './kube/connection.ts'
+import { withFailpoints } from './kube/failpoints.ts'
 import { createEventRecorder } from './runtime/events.ts'
 import { runWhenLeading } from './runtime/leader.ts'
 import { operatorMetrics } from './runtime/metrics.ts'
@@ -21,6 +23,7 @@ const HANGS = 300_000
 /** The operator process. Replicas beside the leader wait for its Lease. */
 async function run(log: Logger): Promise<void> {
   const config = readConfig(process.env)
+  configureFailpoints(config.failpoints, log)
   const stop = stopOnSignals((signal) => {
     log.info({ signal }, 'Asked to stop')
     setTimeout(() => {
@@ -53,7 +56,14 @@ async function run(log: Logger): Promise<void> {
   await runWhenLeading({ kube: leaseKube, namespace, name, identity, log }, stop.signal, async (signal) => {
     metrics.leader.set({ name }, 1)
     const events = createEventRecorder(kube, identity, log, signal)
-    const context = { config, kube, stores: createStores(), events, log, now: () => new Date() }
+    const context = {
+      config,
+      kube: withFailpoints(kube),
+      stores: createStores(),
+      events,
+      log,
+      now: () => new Date(),
+    }
     const operator = createOperator(context, metrics)
     for (const controller of operator.controllers) {
       health.addLivenessCheck(controller.name, () => {

@@ -1,3 +1,4 @@
+import { failpoint } from '../../lib/failpoints.ts'
 import type { Fence, LedgerBackfill } from '../destination/ledger.ts'
 import type { Connection } from '../source/connect.ts'
 import { isSameServer } from '../source/identity.ts'
@@ -33,6 +34,7 @@ export async function copyTable(attempt: Attempt): Promise<LedgerBackfill> {
       const server = await proveServer(current, row.holdLSN)
       await held.keepOn(server)
       const survey = await surveyOn(current, server)
+      await failpoint('backfill.proven')
       row = await act(current, row, fence)
       if (resumed) await ensureTarget(current)
       const start = await whereToStart(current, row, rewritten, held.usable())

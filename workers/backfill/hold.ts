@@ -1,4 +1,5 @@
 import { MillraceError } from '../../lib/errors.ts'
+import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { LedgerBackfill } from '../destination/ledger.ts'
 import { isMember } from '../source/publication.ts'
@@ -54,7 +55,8 @@ async function tryHold(attempt: Attempt): Promise<boolean> {
   const { control, names, settings, uid, name, report } = attempt
   report.stage('Holding')
   try {
-    await writeHold(control, names, { uid, name, table: settings.table, action: settings.action })
+    const mark = { uid, name, table: settings.table, action: settings.action }
+    await around('watermark.hold', () => writeHold(control, names, mark))
     return true
   } catch (error) {
     if (error instanceof MillraceError && error.code === 'TableNotFound') return false

@@ -1,6 +1,7 @@
 import type { Pipeline } from '../../crds/pipeline.ts'
 import type { TableBackfill } from '../../crds/table-backfill.ts'
 import { MillraceError } from '../../lib/errors.ts'
+import { around } from '../../lib/failpoints.ts'
 import type { KubeApi } from '../../lib/kube/api.ts'
 import type { LedgerBackfill } from '../destination/ledger.ts'
 import { openDestination } from '../destination/open.ts'
@@ -123,7 +124,7 @@ async function release(
   names: SourceNames,
 ): Promise<LedgerBackfill> {
   report.stage('Releasing')
-  await writeRelease(control, names, { uid, table: row.table })
+  await around('watermark.release', () => writeRelease(control, names, { uid, table: row.table }))
   const { flushed } = await readLogEnd(control)
   report.facts({
     releaseLSN: formatLSN(flushed),

@@ -1,4 +1,5 @@
 import { MillraceError } from '../../lib/errors.ts'
+import { failpoint } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { ChunkResult } from '../destination/destination.ts'
 import type { ChunkRange, Fence, LedgerChunk } from '../destination/ledger.ts'
@@ -75,6 +76,8 @@ export function createReader({ attempt, server, fence, plan, signal }: ReaderOpt
       try {
         for await (const bytes of readChunk(connection, source)) {
           metrics.read(bytes.length)
+          const pause = failpoint('backfill.chunk.read', close)
+          if (pause) await pause
           yield bytes
         }
       } catch (error) {
@@ -86,6 +89,7 @@ export function createReader({ attempt, server, fence, plan, signal }: ReaderOpt
     }
     async function beforeCommit(): Promise<void> {
       try {
+        await failpoint('backfill.chunk.commit', close)
         const { logEnd } = await finishChunk(connection, range)
         if (logEnd !== undefined) await waitForFlush(attempt, connection, logEnd)
       } catch (error) {

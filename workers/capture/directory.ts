@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { around } from '../../lib/failpoints.ts'
 import type { OutgoingRecord, Queue } from '../queue/queue.ts'
 import { tableTopic } from '../queue/topics.ts'
 import type { TableName } from '../source/table.ts'
@@ -63,7 +64,8 @@ export function createDirectory(options: DirectoryOptions): Directory {
         fingerprint: known?.fingerprint,
         version: (known?.version ?? 0) + 1,
       }
-      await queue.send([{ topic: options.captureTopic, records: [topicRecord(entry)] }], signal)
+      const remember = { topic: options.captureTopic, records: [topicRecord(entry)] }
+      await around('capture.incarnation', () => queue.send([remember], signal))
       entries.set(topic, entry)
     }
     const { incarnation } = entries.get(topic) as RecordedTopic

@@ -1,4 +1,5 @@
 import { MillraceError, toMillraceError } from '../../lib/errors.ts'
+import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { Connection, PostgresTarget } from '../source/connect.ts'
 import { readServerIdentity, type ServerIdentity } from '../source/identity.ts'
@@ -92,13 +93,13 @@ export async function makeSlot(
     await sql.use(async (connection) => {
       const old = await readSlot(connection, slot)
       if (old?.activePid !== undefined) throw slotInUse(slot, old.activePid)
-      await dropSlot(connection, slot)
+      await around('capture.slot.drop', () => dropSlot(connection, slot))
     })
   }
   const over = new AbortController()
   const telling = tellWaiting(sql, onWait, AbortSignal.any([signal, over.signal]))
   try {
-    return await createSlot(target, slot, signal)
+    return await around('capture.slot.create', () => createSlot(target, slot, signal))
   } catch (thrown) {
     throw explainSlot(thrown)
   } finally {

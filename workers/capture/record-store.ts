@@ -1,3 +1,4 @@
+import { around } from '../../lib/failpoints.ts'
 import type { OutgoingRecord, Queue } from '../queue/queue.ts'
 import { type CaptureRecord, foldRecords } from './record.ts'
 
@@ -31,7 +32,7 @@ export function createRecordStore(queue: Queue, topic: string): RecordStore {
     async compact(all, signal) {
       const before = await queue.offsets(topic, signal)
       // What is written from here on stays, so only what is written twice is deleted.
-      await queue.send([{ topic, records: all }], signal)
+      await around('capture.compact', () => queue.send([{ topic, records: all }], signal))
       if (before) await queue.deleteBefore(topic, before.end, signal)
       written = all.length
     },

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
+import { failpoint } from '../../lib/failpoints.ts'
 import { quoteIdentifier } from '../../lib/sql.ts'
 import { type Connection, openConnection, type PostgresTarget } from '../source/connect.ts'
 import { formatLSN, type LSN, parseLSN } from '../source/lsn.ts'
@@ -63,7 +64,10 @@ export async function startReplication(
   return {
     chunks: socket,
     confirm(lsn) {
-      if (socket.writable) send(socket, 'd', standbyStatus(lsn))
+      if (!socket.writable) return
+      void failpoint('capture.feedback.before', () => socket.destroy())
+      send(socket, 'd', standbyStatus(lsn))
+      void failpoint('capture.feedback.after', () => socket.destroy())
     },
     failure: (thrown) => connection.failure(thrown),
     async finish() {

@@ -1,3 +1,4 @@
+import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { OutgoingRecord, Queue } from '../queue/queue.ts'
 import type { LSN } from '../source/lsn.ts'
@@ -97,7 +98,7 @@ export function createSender(options: SenderOptions): Sender {
     callbacks = []
     if (batches.length > 0) {
       inFlight = bytes
-      await queue.send(batches, signal)
+      await around('capture.send', () => queue.send(batches, signal))
       inFlight = 0
       oldest = outgoing.bytes() > 0 ? performance.now() : 0
       sentSinceRecord = true
@@ -113,7 +114,8 @@ export function createSender(options: SenderOptions): Sender {
   async function record(signal: AbortSignal): Promise<void> {
     const lsn = acknowledged
     isUrgent = false
-    await queue.send([{ topic: options.captureTopic, records: options.records(lsn) }], signal)
+    const records = options.records(lsn)
+    await around('capture.record', () => queue.send([{ topic: options.captureTopic, records }], signal))
     recorded = lsn
     recordedAt = performance.now()
     sentSinceRecord = false

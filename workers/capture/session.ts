@@ -1,5 +1,6 @@
 import type { PipelineSpec } from '../../crds/pipeline.ts'
 import { MillraceError, toMillraceError } from '../../lib/errors.ts'
+import { around } from '../../lib/failpoints.ts'
 import type { Logger } from '../../lib/log.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -132,12 +133,9 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
     if (start.gap) {
       log.error({ code: start.gap.code, reason: start.gap.message, epoch }, 'Changes are missing')
       metrics.gap(start.gap.code)
-      await writeGap(
-        start.gap,
-        start.tables,
-        { ...options, directory, changes, record: start.record },
-        signal,
-      )
+      const { gap, tables, record } = start
+      const parts = { ...options, directory, changes, record }
+      await around('capture.gap', () => writeGap(gap, tables, parts, signal))
     }
     // Recorded before the source hears of it (invariant I5); after a crash before this, the same gap is found again.
     if (!start.isResumed) await sender.drain(signal)

@@ -1,4 +1,5 @@
 import { toMillraceError } from '../../lib/errors.ts'
+import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import { formatLSN, type LSN } from '../source/lsn.ts'
 import { emitMessage } from '../source/messages.ts'
@@ -49,7 +50,8 @@ export function keepSlot(options: SlotWatchOptions): {
       )
       lag = Number(row?.lag)
       if (!silent || (lag <= 0 && retained <= SEGMENT)) return
-      await emitMessage(connection, { kind: 'heartbeat', slot: options.slot })
+      const message = { kind: 'heartbeat', slot: options.slot } as const
+      await around('capture.heartbeat', () => emitMessage(connection, message))
     })
   }
 

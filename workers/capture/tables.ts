@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { PipelineSpec, PipelineTable } from '../../crds/pipeline.ts'
 import { type ErrorCode, type MillraceError, toMillraceError } from '../../lib/errors.ts'
+import { around } from '../../lib/failpoints.ts'
 import type { Logger } from '../../lib/log.ts'
 import { sleep } from '../../lib/sleep.ts'
 import { readTableDefinition } from '../source/catalog.ts'
@@ -104,13 +105,12 @@ async function pass(
       const isMember = members.some((member) => isSame(member, name))
       await directory.channel(name, signal)
       if (isMember) joined.push(name)
-      if (isDeepStrictEqual(checked.get(tableLabel(name)), table)) continue
-      if (isMember) await check(options, table, field)
-      else {
+      if (isMember && isDeepStrictEqual(checked.get(tableLabel(name)), table)) continue
+      if (!isMember) {
         await join(options, name, field)
         joined.push(name)
-        await check(options, table, field)
       }
+      await check(options, table, field)
       checked.set(tableLabel(name), table)
     } catch (thrown) {
       signal.throwIfAborted()
@@ -129,7 +129,7 @@ async function pass(
 async function join(options: TablesOptions, table: TableName, field: string): Promise<void> {
   const { sql, names, watch, log } = options
   await sql.use(async (connection) => {
-    const { oid } = await joinTable(connection, names, table, field)
+    const { oid } = await around('capture.join', () => joinTable(connection, names, table, field))
     await watch.look(connection, table, oid)
   })
   log.info({ table: tableLabel(table) }, 'Table joined the publication')
@@ -159,7 +159,9 @@ async function removeOthers(
   const fresh = await options.freshSpec(signal)
   if (!fresh) return
   for (const member of candidates.filter((candidate) => !isWanted(candidate, fresh))) {
-    await options.sql.use((connection) => leaveTable(connection, options.names, member))
+    await options.sql.use((connection) =>
+      around('capture.leave', () => leaveTable(connection, options.names, member)),
+    )
     options.log.info({ table: tableLabel(member) }, 'Table left the publication')
   }
 }

@@ -3,6 +3,7 @@ import { MillraceError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Secrets } from '../runtime/context.ts'
 import type { Destination } from './destination.ts'
+import { withFailpoints } from './failpoints.ts'
 import { openPostgresDestination } from './postgres/destination.ts'
 
 export interface DestinationOptions {
@@ -26,7 +27,8 @@ export interface DestinationOptions {
  */
 export function openDestination(options: DestinationOptions): Destination {
   const { postgres, redshift } = options.spec.destination
-  if (postgres && !redshift) return openPostgresDestination({ ...options, destination: postgres })
+  if (postgres && !redshift)
+    return withFailpoints(openPostgresDestination({ ...options, destination: postgres }))
   if (redshift && !postgres) {
     throw new MillraceError(
       'InvalidSpec',

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { KafkaQueue } from '../../crds/pipeline.ts'
+import { around } from '../../lib/failpoints.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Secrets } from '../runtime/context.ts'
 import { createAdmin } from './kafka/admin.ts'
@@ -36,9 +37,10 @@ export function createKafkaQueue(settings: KafkaQueue, secrets: Secrets, log: Lo
   }
 
   return {
-    ensureTopic: (topic, signal) => admin.ensureTopic(topic, either(signal)),
+    ensureTopic: (topic, signal) => around('queue.topic', () => admin.ensureTopic(topic, either(signal))),
     offsets: (topic, signal) => admin.offsets(topic, either(signal)),
-    deleteBefore: (topic, offset, signal) => admin.deleteBefore(topic, offset, either(signal)),
+    deleteBefore: (topic, offset, signal) =>
+      around('queue.delete', () => admin.deleteBefore(topic, offset, either(signal))),
     readAll: (topic, signal) => admin.readAll(topic, either(signal)),
     send: (batches, signal) => producer.send(batches, either(signal)),
     openReader: (options) => createReader(cluster, admin.offsets, options),

@@ -32,6 +32,8 @@ export interface WorkerEnvironment {
   readonly port: number
   readonly logLevel: string
   readonly shutdownSeconds: number
+  /** Places that fail, for tests (lib/failpoints.ts). */
+  readonly failpoints?: string | undefined
 }
 
 /**

@@ -22,6 +22,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv): WorkerEnvironment {
     port: number(env, 'MILLRACE_PORT', 8080),
     logLevel: env.MILLRACE_LOG_LEVEL || 'info',
     shutdownSeconds: number(env, 'MILLRACE_SHUTDOWN_SECONDS', 25),
+    failpoints: env.MILLRACE_FAILPOINTS || undefined,
   }
 }
 

@@ -1,4 +1,5 @@
 import { Registry } from 'prom-client'
+import { configureFailpoints } from '../../lib/failpoints.ts'
 import { type HealthServer, startHealthServer } from '../../lib/http-server.ts'
 import { createKubeClient } from '../../lib/kube/client.ts'
 import {
@@ -28,6 +29,7 @@ export async function runWorker(
   let stopping = false
   try {
     const env = readEnvironment(process.env)
+    configureFailpoints(env.failpoints, log)
     const stop = stopOnSignals((signal) => {
       stopping = true
       log.info({ signal, seconds: env.shutdownSeconds }, 'Asked to stop')

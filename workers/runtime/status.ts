@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { createBackoff } from '../../lib/backoff.ts'
+import { around } from '../../lib/failpoints.ts'
 import type { KubeApi, Resource } from '../../lib/kube/api.ts'
 import type { Logger } from '../../lib/log.ts'
 
@@ -70,7 +71,9 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
     hurry = false
     let delay = interval
     try {
-      const answer = await kube.applyStatus(resource, name, fieldManager, status, closed.signal, uid)
+      const answer = await around('status.write', () =>
+        kube.applyStatus(resource, name, fieldManager, status, closed.signal, uid),
+      )
       gone = answer === undefined
       written = status
       backoff.reset()

@@ -1,3 +1,4 @@
+import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import { quoteIdentifier } from '../../lib/sql.ts'
 import type { Connection } from './connect.ts'
@@ -24,7 +25,7 @@ export async function dropSlotAndPublication(
       await connection.query('SELECT pg_terminate_backend($1::int)', [String(slot.activePid)])
     }
     try {
-      await dropSlot(connection, names.slot)
+      await around('cleanup.slot', () => dropSlot(connection, names.slot))
       break
     } catch (error) {
       if (sqlState(error) !== '55006') throw error
@@ -32,5 +33,6 @@ export async function dropSlotAndPublication(
     }
     await sleep(POLL_MILLISECONDS, signal)
   }
-  await connection.query(`DROP PUBLICATION IF EXISTS ${quoteIdentifier(names.publication)}`)
+  const drop = `DROP PUBLICATION IF EXISTS ${quoteIdentifier(names.publication)}`
+  await around('cleanup.publication', () => connection.query(drop))
 }

@@ -3,6 +3,7 @@ import { type PeerCertificate, rootCertificates } from 'node:tls'
 import pg, { type ClientConfig, type CustomTypesConfig } from 'pg'
 import type { SslMode } from '../../crds/api.ts'
 import { MillraceError } from '../../lib/errors.ts'
+import { around } from '../../lib/failpoints.ts'
 import type { SecretMount, Secrets } from '../runtime/context.ts'
 import { type ErrorPlace, postgresError } from './postgres-errors.ts'
 import { type SessionPurpose, sessionOptions } from './session.ts'
@@ -171,7 +172,8 @@ export async function inTransaction<T>(
   await connection.query(begin)
   try {
     const result = await work()
-    await connection.query('COMMIT')
+    const cut = () => socketOf(connection.client).destroy()
+    await around('source.commit', () => connection.query('COMMIT'), cut)
     return result
   } catch (error) {
     // Fails only when the connection is gone, and then the server has rolled back.

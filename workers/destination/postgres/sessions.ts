@@ -1,3 +1,4 @@
+import { around } from '../../../lib/failpoints.ts'
 import { type Connection, openConnection, type PostgresTarget } from '../../source/connect.ts'
 
 /** A few sessions that are shared by all calls and closed when nobody needs them. */
@@ -157,7 +158,7 @@ export function createSessions(
         await session.query('BEGIN')
         try {
           const result = await work(session)
-          await session.query('COMMIT')
+          await around('destination.commit', () => session.query('COMMIT'), session.breakOff)
           return result
         } catch (error) {
           // A transaction that cannot be rolled back in words is rolled back by ending its session.
