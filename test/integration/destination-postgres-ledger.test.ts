@@ -346,6 +346,23 @@ describe('the end of a hold', () => {
     ).rejects.toMatchObject({ code: 'NotHeld' })
   })
 
+  it('comes after the copy where changes were lost that the copy builds on', async () => {
+    const definition = simple('e7')
+    const { fence } = await prepare(one, definition, { uid: 'e7', action: 'Truncate' })
+    await query(url, `update millrace.chunks set state = 'done', rows = 3 where uid = 'e7'`)
+    await one.ledger.recordCopied(fence, never)
+    const lost = { ...closed('e7', 'e7'), code: 'SlotLost', evenCopied: true } as const
+    expect(await one.ledger.closeBackfill(lost, never)).toMatchObject({
+      state: 'closed',
+      closeCode: 'SlotLost',
+      rows: 3n,
+    })
+    const drained = one.flush(batch(await current('e7'), definition, { drained: 'e7' }), never)
+    await expect(drained).rejects.toMatchObject({ code: 'LedgerConflict' })
+    await query(url, `update millrace.backfills set state = 'drained' where uid = 'e7'`)
+    expect(await one.ledger.closeBackfill(lost, never)).toMatchObject({ state: 'drained' })
+  })
+
   it('is final: a closed backfill cannot be copied or drained', async () => {
     const definition = simple('e6')
     const { fence } = await prepare(one, definition, { uid: 'e6', action: 'Truncate' })

@@ -307,7 +307,20 @@ describe('a destination action', () => {
     expect(await one.ledger.readBackfill('after_gap-DoNothing', never)).toMatchObject({ actionDone: false })
   })
 
-  it('waits for nobody for ever', async () => {
+  it('DoNothing is refused for a table without a key, unless it is empty', async () => {
+    const definition = define('no_key', ['v text'], [])
+    await ensure(definition)
+    await query(url, `insert into no_key values ('a')`)
+    await expect(act(definition, 'DoNothing')).rejects.toMatchObject({ code: 'ActionRefused' })
+    const fence = { uid: 'no_key-DoNothing', attempt: 1 }
+    await query(url, 'truncate no_key')
+    const again = await one.ledger.readBackfill(fence.uid, never)
+    if (!again) throw new Error('no backfill')
+    const request = { fence, backfill: again, target: nameOf(definition), definition, options: hard }
+    expect(await one.runAction(request, never)).toMatchObject({ backfill: { append: true } })
+  })
+
+  it('is for the table that the backfill holds', async () => {
     const definition = simple('elsewhere')
     const { fence } = await prepare(one, definition, { uid: 'elsewhere' })
     const backfill = await one.ledger.readBackfill('elsewhere', never)

@@ -108,9 +108,10 @@ async function act(session: Session, request: ActionRequest, action: string): Pr
     default: {
       // An empty table is as good as a truncated one, if nobody is just now writing to it.
       await session.query(`LOCK TABLE ${table} IN SHARE ROW EXCLUSIVE MODE`)
-      const rows = await session.query(`SELECT 1 FROM ${table} LIMIT 1`)
-      await conform(session, request, rows.length === 0)
-      return { empty: rows.length === 0, emptied: false, warnings: [] }
+      const empty = (await session.query(`SELECT 1 FROM ${table} LIMIT 1`)).length === 0
+      if (!empty && request.definition.key.length === 0) throw keyless(target)
+      await conform(session, request, empty)
+      return { empty, emptied: false, warnings: [] }
     }
   }
 }
@@ -155,6 +156,14 @@ function refused(target: TableName): MillraceError {
   return new MillraceError(
     'ActionRefused',
     `spec.destinationTable: DoNothing would keep rows of ${tableLabel(target)} that the source has deleted, because changes were lost: use Truncate or Drop`,
+    { field: 'spec.destinationTable' },
+  )
+}
+
+function keyless(target: TableName): MillraceError {
+  return new MillraceError(
+    'ActionRefused',
+    `spec.destinationTable: with DoNothing rows cannot be put upon those of ${tableLabel(target)}, because the table has no key: use Truncate or Drop, or give it a primary key in the source`,
     { field: 'spec.destinationTable' },
   )
 }

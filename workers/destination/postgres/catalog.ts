@@ -29,6 +29,8 @@ export interface TargetColumn {
   /** It fills itself when an INSERT leaves it out. */
   readonly hasDefault: boolean
   readonly generated: boolean
+  /** An identity that refuses values of others. */
+  readonly alwaysIdentity: boolean
   /** The type's own equality, as an SQL operator. */
   readonly equals: string
 }
@@ -45,6 +47,7 @@ const COLUMNS = `
   SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, -1) AS cast_type,
     CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod) END AS base_type,
     a.attnotnull AS not_null, a.atthasdef OR a.attidentity <> '' AS has_default, a.attgenerated <> '' AS generated,
+    a.attidentity = 'a' AS always_identity,
     (SELECT n.nspname FROM pg_opclass c
        JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 3
          AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype
@@ -97,6 +100,7 @@ export async function readTarget(
       notNull: row.not_null === 't',
       hasDefault: row.has_default === 't',
       generated: row.generated === 't',
+      alwaysIdentity: row.always_identity === 't',
       equals: equalityOf(row.equals_schema ?? null),
     })),
     primaryKey: primary && { constraint: primary.constraint, columns: primary.columns },

@@ -1,5 +1,6 @@
 import type { PostgresDestination } from '../../../crds/pipeline.ts'
 import { quoteTable } from '../../../lib/sql.ts'
+import { tableLabel } from '../../source/table.ts'
 import { destinationTarget } from '../../source/targets.ts'
 import type { Destination } from '../destination.ts'
 import type { DestinationOptions } from '../open.ts'
@@ -22,7 +23,7 @@ export interface PostgresDestinationOptions extends Omit<DestinationOptions, 'sp
 
 /** A PostgreSQL database as a destination. */
 export function openPostgresDestination(options: PostgresDestinationOptions): Destination {
-  const { destination, secrets, process } = options
+  const { destination, secrets, process, log } = options
   const target = destinationTarget(destination, secrets, process)
   const sessions = createSessions(target, options.maxConnections ?? CONNECTIONS)
   const context: LedgerContext = {
@@ -64,8 +65,12 @@ export function openPostgresDestination(options: PostgresDestinationOptions): De
 
     async ensureTable(table, definition, tableOptions, signal) {
       const request = { target: table, definition, options: tableOptions }
-      const found = await ensureTable(context.sessions, request, signal)
+      const { table: found, created, altered } = await ensureTable(context.sessions, request, signal)
       cache.set(quoteTable(table), found)
+      if (created || altered) {
+        const what = created ? 'Created a destination table' : 'Altered a destination table'
+        log.info({ table: tableLabel(table), source: tableLabel(definition) }, what)
+      }
       return { columns: found.columns.map((column) => column.name) }
     },
 

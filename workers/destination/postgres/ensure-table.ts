@@ -16,19 +16,26 @@ export interface TableRequest {
   readonly options: TableOptions
 }
 
-/** `Destination.ensureTable`; returns the table as it is afterwards. */
+/** A destination table as it is afterwards, and what was done to it. */
+export interface Conformed {
+  readonly table: TargetTable
+  readonly created: boolean
+  readonly altered: boolean
+}
+
+/** `Destination.ensureTable`. */
 export async function ensureTable(
   sessions: Sessions,
   request: TableRequest,
   signal: AbortSignal,
-): Promise<TargetTable> {
+): Promise<Conformed> {
   // Nearly always there is nothing to do, and then no lock is taken.
   const ready = await sessions.use(signal, async (session) => {
     const { found, plan } = await look(session, request, false)
     return plan.statements.length === 0 ? found : undefined
   })
-  if (ready) return ready
-  return sessions.transaction(signal, async (session) => (await conform(session, request, false)).table)
+  if (ready) return { table: ready, created: false, altered: false }
+  return sessions.transaction(signal, (session) => conform(session, request, false))
 }
 
 /**
@@ -36,11 +43,7 @@ export async function ensureTable(
  *
  * @param empty the transaction has made sure that no row is in the table
  */
-export async function conform(
-  session: Session,
-  request: TableRequest,
-  empty: boolean,
-): Promise<{ table: TargetTable; created: boolean }> {
+export async function conform(session: Session, request: TableRequest, empty: boolean): Promise<Conformed> {
   await lockDefinition(session, request.target)
   const { found, plan } = await look(session, request, empty)
   if (plan.create) await makeSchema(session, request.target.schema)
@@ -52,7 +55,7 @@ export async function conform(
   const table = plan.statements.length === 0 ? found : await readTarget(session, request.target)
   if (!table)
     throw new MillraceError('Internal', `destination table ${tableLabel(request.target)} is not there`)
-  return { table, created: plan.create }
+  return { table, created: plan.create, altered: !plan.create && plan.statements.length > 0 }
 }
 
 /** Lets only one at a time change the definition of a destination table; held until the transaction ends. */

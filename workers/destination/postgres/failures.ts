@@ -4,6 +4,8 @@ import { type TableName, tableLabel } from '../../source/table.ts'
 /** What PostgreSQL says about a failed statement; the part that never holds a row's data. */
 interface ServerError {
   readonly code: string
+  /** May quote a value, except where the statement itself is at fault. */
+  readonly message: string
   readonly column?: string
   readonly constraint?: string
   readonly where?: string
@@ -56,16 +58,17 @@ export function writeFailure(
       `${lead}: ${subject} ${VALUE_PROBLEMS[code] ?? 'is refused by the destination'} (SQLSTATE ${code}). Alter the destination column, or exclude the column by the table's columns.exclude`,
     )
   }
-  if (code === '42P01') {
-    return new MillraceError(
-      'DestinationConflict',
-      `${lead} is gone: apply a TableBackfill with destinationTable Drop, which makes it anew`,
-      { field: 'spec.tables[].destination' },
-    )
-  }
   if (/^P0/.test(code)) {
     return rejected(
       `${lead}: a trigger of the destination refuses a row (SQLSTATE ${code}). Drop or mend the trigger`,
+    )
+  }
+  // What such an error says is about tables, columns and functions, never about a row.
+  if (/^42|^0A/.test(code) && code !== '42501') {
+    const said = error.message
+    return new MillraceError(
+      'DestinationConflict',
+      `${lead} cannot be written to (SQLSTATE ${code}): ${said}`,
     )
   }
   return unavailable(thrown)

@@ -1,36 +1,17 @@
 import { MillraceError } from '../../../lib/errors.ts'
 import { quoteIdentifier, quoteTable } from '../../../lib/sql.ts'
 import { tableLabel } from '../../source/table.ts'
-import type { Batch, FlushResult, RowImage } from '../destination.ts'
+import type { Batch, FlushResult } from '../destination.ts'
 import type { LedgerTable } from '../ledger.ts'
 import { FINGERPRINT, readTarget, type TargetTable } from './catalog.ts'
-import { copyIn } from './copy-in.ts'
-import { writeFailure } from './failures.ts'
+import { serverCode, writeFailure } from './failures.ts'
+import { rowSource, type Way, writeRows } from './flush-rows.ts'
 import type { LedgerContext } from './ledger.ts'
 import { findBackfill } from './ledger-backfills.ts'
 import { compareAndSet } from './ledger-tables.ts'
-import { arrayLiteral, copyLine } from './literals.ts'
 import type { Session } from './sessions.ts'
-import {
-  addEqualSQL,
-  analyzeStageSQL,
-  copyStageSQL,
-  createStageSQL,
-  deleteSQL,
-  emptySQL,
-  type RowSource,
-  removeEqualSQL,
-  stagedColumn,
-  upsertSQL,
-  type Writing,
-} from './write-sql.ts'
+import { stagedColumn, type Writing } from './write-sql.ts'
 import { writingFor } from './writing.ts'
-
-/** Up to these, rows travel as parameters of one statement: making a temporary table costs more than it saves. */
-const INLINE_ROWS = 1000
-const INLINE_BYTES = 256 * 1024
-const INLINE_COLUMNS = 200
-const COPY_BYTES = 64 * 1024
 
 /** Tables of the destination as last seen, by their quoted names. */
 export type TargetCache = Map<string, TargetTable>
@@ -42,24 +23,39 @@ export async function flush(
   batch: Batch,
   signal: AbortSignal,
 ): Promise<FlushResult> {
-  const source = rowSource(batch)
-  try {
-    return await attempt(context, cache, batch, source, signal)
-  } catch (error) {
-    // Parameters are refused without saying which; COPY names the column.
-    const unnamed = source === 'inline' && error instanceof MillraceError && error.code === 'ValueRejected'
-    if (!unnamed) throw error
-    return attempt(context, cache, batch, 'stage', signal)
+  let way: Way = { source: rowSource(batch), replace: false }
+  for (let fresh = false; ; ) {
+    const { result, error, writing } = await attempt(context, cache, batch, way, signal)
+    if (result) return result
+    const code = serverCode(error) ?? ''
+    if (code === '23505' && !way.replace && batch.upserts.length > 1) {
+      // Rows of the batch may have exchanged what an index of the destination wants to be unique.
+      way = { source: 'stage', replace: true }
+    } else if (/^22/.test(code) && way.source === 'inline') {
+      // Parameters are refused without saying which; COPY names the column.
+      way = { ...way, source: 'stage' }
+    } else if (/^42/.test(code) && !fresh) {
+      // The table has just been altered by somebody else.
+      fresh = true
+    } else {
+      throw writeFailure(error, batch.ledger.destination, writing && ((name) => stagedColumn(writing, name)))
+    }
   }
+}
+
+interface Attempt {
+  readonly result?: FlushResult
+  readonly error?: unknown
+  readonly writing?: Writing | undefined
 }
 
 async function attempt(
   { sessions, names, pipeline }: LedgerContext,
   cache: TargetCache,
   batch: Batch,
-  source: RowSource,
+  way: Way,
   signal: AbortSignal,
-): Promise<FlushResult> {
+): Promise<Attempt> {
   const target = batch.ledger.destination
   let writing: Writing | undefined
   let missing: readonly (readonly string[])[] = []
@@ -77,19 +73,18 @@ async function attempt(
           options: batch.options,
         })
         await relaxNotNull(session, writing, batch)
-        missing = await write(session, writing, batch, source, signal)
+        missing = await writeRows(session, writing, batch, way, signal)
         if (missing.length > 0) throw rollBack
       }
       if (batch.drained !== undefined) await drain(session, batch.drained)
       return moved
     })
     if (writing) cache.set(quoteTable(target), writing.table)
-    return { kind: 'applied', ledger }
+    return { result: { kind: 'applied', ledger } }
   } catch (error) {
-    if (error === rollBack) return { kind: 'missing', keys: missing }
+    if (error === rollBack) return { result: { kind: 'missing', keys: missing } }
     cache.delete(quoteTable(target))
-    const of = writing
-    throw writeFailure(error, target, of && ((name) => stagedColumn(of, name)))
+    return { error, writing }
   }
 
   async function drain(session: Session, uid: string): Promise<void> {
@@ -143,94 +138,6 @@ async function relaxNotNull(session: Session, { table, columns, key }: Writing, 
   await session.query(`ALTER TABLE ${quoteTable(table.name)} ${commands.join(', ')}`)
 }
 
-/** Writes all rows of the batch; returns the keys of those that lack a row to take unchanged columns from. */
-async function write(
-  session: Session,
-  writing: Writing,
-  batch: Batch,
-  source: RowSource,
-  signal: AbortSignal,
-): Promise<readonly (readonly string[])[]> {
-  const how = batch.options.deletes === 'Soft' ? 'soft' : 'hard'
-  if (batch.truncate) await session.query(emptySQL(writing, how))
-  if (batch.deletes.length > 0) {
-    const arrays = writing.key.map((_, index) => arrayLiteral(batch.deletes.map((key) => key[index] ?? null)))
-    await session.query(deleteSQL(writing, how), arrays)
-  }
-  if (batch.keyless.length > 0) {
-    await stage(session, writing, ['n bigint', 'count bigint'], keylessLines(batch), signal)
-    if (batch.keyless.some(({ count }) => count < 0)) await session.query(removeEqualSQL(writing, how))
-    if (batch.keyless.some(({ count }) => count > 0)) await session.query(addEqualSQL(writing))
-  }
-  if (batch.upserts.length === 0) return []
-  const partial = batch.upserts.some((row) => row.includes(undefined))
-  let values: string[] | undefined
-  if (source === 'inline') {
-    values = writing.columns.map((_, index) => arrayLiteral(batch.upserts.map((row) => row[index] ?? null)))
-    if (partial) values.push(arrayLiteral(batch.upserts.map(unchangedMarks)))
-  } else {
-    const extra = ['n bigint', ...(partial ? ['u text'] : [])]
-    await stage(session, writing, extra, upsertLines(batch.upserts, partial), signal)
-    await session.query(analyzeStageSQL(writing))
-  }
-  const rows = await session.query(upsertSQL(writing, source, partial), values)
-  if (!partial) return []
-  return rows.map((row) => {
-    const image = batch.upserts[Number(row.n)] as RowImage
-    return writing.key.map((index) => image[index] ?? '')
-  })
-}
-
-async function stage(
-  session: Session,
-  writing: Writing,
-  extra: readonly string[],
-  lines: Iterable<string>,
-  signal: AbortSignal,
-): Promise<void> {
-  await session.query(createStageSQL(writing, extra))
-  const sql = copyStageSQL(
-    writing,
-    extra.map((column) => column.split(' ')[0] as string),
-  )
-  await copyIn(session, sql, () => buffers(lines), signal)
-}
-
-function* keylessLines({ keyless }: Batch): Generator<string> {
-  for (const [n, { image, count }] of keyless.entries()) yield copyLine([String(n), String(count), ...image])
-}
-
-function* upsertLines(upserts: readonly RowImage[], partial: boolean): Generator<string> {
-  for (const [n, row] of upserts.entries()) {
-    const extra = partial ? [String(n), unchangedMarks(row)] : [String(n)]
-    yield copyLine([...extra, ...row.map((value) => value ?? null)])
-  }
-}
-
-/** One character per column, 1 for unchanged; null when none is. */
-function unchangedMarks(row: RowImage): string | null {
-  return row.includes(undefined) ? row.map((value) => (value === undefined ? '1' : '0')).join('') : null
-}
-
-function* buffers(lines: Iterable<string>): Generator<Buffer> {
-  let gathered = ''
-  for (const line of lines) {
-    gathered += line
-    if (gathered.length >= COPY_BYTES) {
-      yield Buffer.from(gathered)
-      gathered = ''
-    }
-  }
-  if (gathered !== '') yield Buffer.from(gathered)
-}
-
 function writesRows(batch: Batch): boolean {
   return batch.truncate || batch.upserts.length > 0 || batch.deletes.length > 0 || batch.keyless.length > 0
-}
-
-function rowSource({ upserts, definition }: Batch): RowSource {
-  if (upserts.length > INLINE_ROWS || definition.columns.length > INLINE_COLUMNS) return 'stage'
-  let size = 0
-  for (const row of upserts) for (const value of row) size += value?.length ?? 0
-  return size > INLINE_BYTES ? 'stage' : 'inline'
 }

@@ -22,11 +22,11 @@ export function ledgerBackfills(context: LedgerContext): BackfillPart {
 
   // Waits for the transactions that have the row shared: a chunk that got there first is durable, one that comes later
   // finds the hold gone (rule R6). A statement of its own, since what those chunks wrote is seen only by the next one.
-  async function lockHeld(session: Session, mine: string[], attempt?: number): Promise<boolean> {
+  async function lockIn(states: readonly string[], session: Session, mine: string[], attempt?: number) {
     const rows = await session.query(
       `SELECT 1 FROM ${names.backfills}
-       WHERE pipeline = $1 AND uid = $2 AND state = 'held' AND attempt = coalesce($3, attempt) FOR UPDATE`,
-      [...mine, attempt === undefined ? null : String(attempt)],
+       WHERE pipeline = $1 AND uid = $2 AND attempt = coalesce($3, attempt) AND state = ANY ($4::text[]) FOR UPDATE`,
+      [...mine, attempt === undefined ? null : String(attempt), `{${states.join()}}`],
     )
     return rows.length > 0
   }
@@ -60,7 +60,8 @@ export function ledgerBackfills(context: LedgerContext): BackfillPart {
            VALUES ($1, $2, $3, $4, $5, $6, $7, 'closed', $8) ON CONFLICT DO NOTHING RETURNING 1`,
           [...mine, ...facts, closed.name, closed.table.schema, closed.table.name, closed.action],
         )
-        if (inserted.length === 0 && (await lockHeld(session, mine))) {
+        const open = closed.evenCopied ? ['held', 'copied'] : ['held']
+        if (inserted.length === 0 && (await lockIn(open, session, mine))) {
           await session.query(
             `UPDATE ${names.backfills} b SET state = 'closed', close_code = $3, close_message = $4,
                rows = ${doneSum(names, 'rows')}, bytes = ${doneSum(names, 'bytes')},
@@ -92,7 +93,7 @@ export function ledgerBackfills(context: LedgerContext): BackfillPart {
         if (before && before.attempt === fence.attempt && /copied|drained/.test(before.state)) return before
         if (before) await lockTable(session, names, pipeline, before.table)
         const mine = [pipeline, fence.uid]
-        if (!(await lockHeld(session, mine, fence.attempt)))
+        if (!(await lockIn(['held'], session, mine, fence.attempt)))
           throw await fenced(session, names, pipeline, fence)
         const copied = await session.query(
           `UPDATE ${names.backfills} b SET state = 'copied',

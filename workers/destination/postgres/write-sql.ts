@@ -17,7 +17,7 @@ export interface Writing {
  * Name of the temporary table that rows are gathered in. Its columns are `n` (from 0), `c0`, `c1`, … in the definition's
  * order, and `u`: a text with a 1 for each unchanged column, NULL for a row without any.
  */
-const STAGE = 'pg_temp.millrace_rows'
+export const STAGE = 'pg_temp.millrace_rows'
 
 /** Where a statement takes its rows from. */
 export type RowSource = 'inline' | 'stage'
@@ -168,7 +168,8 @@ function removal(table: TargetTable, how: 'hard' | 'soft', of: string, condition
     : `UPDATE ${target} t SET ${soft} = true FROM ${of} WHERE ${condition} AND NOT t.${soft}`
 }
 
-function sameKey({ columns, key }: Writing): string {
+/** Condition that a row `t` of the table has the key of a row `s`. */
+export function sameKey({ columns, key }: Writing): string {
   return key
     .map((index) => {
       const column = columns[index] as TargetColumn
