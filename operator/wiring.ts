@@ -6,7 +6,8 @@ import { schedulePipeline } from './backfill/scheduler.ts'
 import { type OperatorContext, pipelineKeyOf } from './context.ts'
 import { DEPLOYMENTS, JOBS, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from './kube/resources.ts'
 import { BACKFILL_UID, OURS, PIPELINE_NAME } from './labels.ts'
-import { createPipelineMemory, reconcilePipeline } from './pipeline/reconcile.ts'
+import { createPipelineMemory, rememberLeft } from './pipeline/memory.ts'
+import { reconcilePipeline } from './pipeline/reconcile.ts'
 import { type Controller, createController } from './runtime/controller.ts'
 import { startInformer } from './runtime/informer.ts'
 import type { OperatorMetrics } from './runtime/metrics.ts'
@@ -52,6 +53,7 @@ export function createOperator(context: OperatorContext, metrics: OperatorMetric
 
   stores.pipelines.onChange((pipeline, before, deleted) => {
     const key = keyOf(pipeline)
+    if (!deleted) rememberLeft(memory, pipeline, before)
     enqueuePipeline(key)
     const same = before?.metadata.uid === pipeline.metadata.uid && !deleted
     if (same && before?.metadata.generation === pipeline.metadata.generation) return

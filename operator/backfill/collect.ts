@@ -3,7 +3,7 @@ import type { TableBackfill } from '../../crds/table-backfill.ts'
 import { type OperatorContext, pipelineKeyOf, type Stores, tableKey } from '../context.ts'
 import { classifyChild } from '../kube/desired.ts'
 import type { Job } from '../kube/resources.ts'
-import { firstPodProblem, jobCondition } from '../pods/problems.ts'
+import { jobCondition, newestPod, podProblem } from '../pods/problems.ts'
 import { copyJobName } from '../pods/workloads.ts'
 import type { BackfillFacts, JobFacts, PipelineFacts } from './facts.ts'
 import type { Schedule } from './schedule.ts'
@@ -30,13 +30,14 @@ export function collectFacts(
 ): BackfillFacts {
   const { uid } = backfill.metadata
   const job = jobOf(stores, backfill)
-  const pods = stores.pods.by('backfillUid', uid)
+  const pod = newestPod(stores.pods.by('backfillUid', uid))
   return {
     backfill,
     pipeline: pipelineFacts(stores.pipelines.get(pipelineKeyOf(backfill)), backfill),
     job: job && jobFacts(job),
     place: board.schedules.get(pipelineKeyOf(backfill))?.waiting.get(uid),
-    podProblem: board.problems.get(uid) ?? firstPodProblem(pods),
+    podProblem: board.problems.get(uid) ?? (pod && podProblem(pod)),
+    podFailed: pod?.status?.phase === 'Failed',
   }
 }
 

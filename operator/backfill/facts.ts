@@ -11,6 +11,8 @@ export interface BackfillFacts {
   readonly place: Place | undefined
   /** What keeps its pod from running, in words. */
   readonly podProblem: string | undefined
+  /** Its newest pod has failed: the Job makes another after a while. */
+  readonly podFailed: boolean
 }
 
 export interface PipelineFacts {

@@ -23,6 +23,7 @@ interface Given {
   job?: Partial<JobFacts>
   place?: BackfillFacts['place']
   podProblem?: string
+  podFailed?: boolean
 }
 
 function derive(given: Given) {
@@ -48,6 +49,7 @@ function derive(given: Given) {
     job: given.job && { ...job, ...given.job },
     place: given.place,
     podProblem: given.podProblem,
+    podFailed: given.podFailed ?? false,
   })
   return (
     outcome && [`${outcome.phase} ${outcome.succeeded} ${outcome.reason} ${outcome.job}`, outcome.message]
@@ -126,6 +128,19 @@ describe('derivePhase', () => {
       { status: { queue: { state: 'Drained' } } },
       'Streaming True Drained keep',
       /streams/,
+    ],
+    // attempts
+    [
+      'a failed attempt',
+      { job: { failures: 1 }, podFailed: true, status: { copy: copyFailed } },
+      'Preparing Unknown Preparing keep',
+      'attempt 1 failed, another follows: no table orders',
+    ],
+    [
+      'an attempt that said nothing',
+      { job: { failures: 2 }, podFailed: true, podProblem: 'pod x was killed for lack of memory' },
+      'Preparing Unknown Preparing keep',
+      'attempt 2 failed, another follows: pod x was killed for lack of memory',
     ],
     // what keeps it from going on
     [

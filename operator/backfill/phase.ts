@@ -152,9 +152,14 @@ function waitingMessage({ job }: BackfillFacts, place: BackfillFacts['place']): 
   return place.behind ? `${line}; TableBackfill ${place.behind} of the same table has to end first` : line
 }
 
-function workingMessage({ backfill, job, podProblem }: BackfillFacts): string {
+function workingMessage({ backfill, job, podProblem, podFailed }: BackfillFacts): string {
   const copy = backfill.status?.copy
-  const attempt = job && job.failures > 0 ? `attempt ${job.failures + 1}: ` : ''
+  const failures = job?.failures ?? 0
+  if (podFailed) {
+    const why = copy?.failed?.message ?? podProblem ?? 'no reason given'
+    return `attempt ${Math.max(1, failures)} failed, another follows: ${why}`
+  }
+  const attempt = failures > 0 ? `attempt ${failures + 1}: ` : ''
   // A pod that cannot run says nothing itself: what stands in status.copy is then an older pod's word.
   if (podProblem) return `${attempt}${podProblem}`
   if (copy?.message) return `${attempt}${copy.message}`

@@ -53,7 +53,9 @@ function partCondition(facts: ConditionFacts, { component, type, worker }: Part)
 
 /** A worker that cannot get past one part says nothing about the others. */
 function waitsFor({ pipeline }: ConditionFacts, worker: Part['worker']): string {
-  const mine = pipeline.status?.[worker]?.problems?.find((problem) => problem.table === undefined)
+  const mine = pipeline.status?.[worker]?.problems?.find(
+    (problem) => problem.table === undefined && problem.component !== 'Table',
+  )
   return mine ? `${worker} cannot go on: see ${mine.component}Ready` : `${worker} is not ready`
 }
 

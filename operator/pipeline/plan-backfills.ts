@@ -29,6 +29,8 @@ export interface PlanInput {
   readonly pipeline: Pipeline
   /** All that refer to this Pipeline. */
   readonly backfills: readonly TableBackfill[]
+  /** Tables that left the list since the last look, although they may be in it again. */
+  readonly left: ReadonlySet<string>
   /** For how long apply has reported a table, milliseconds. */
   readonly reportedFor: (table: string) => number
   /** Milliseconds since 1970. */
@@ -61,6 +63,11 @@ export function planBackfills(input: PlanInput): BackfillPlan {
 
   for (const table of spec.tables) {
     const key = tableKey(table)
+    // What it had before belongs to another life of the table; a new backfill comes once that is gone.
+    if (input.left.has(key)) {
+      lookAgain(0)
+      continue
+    }
     const own = (ofTable.get(key) ?? []).filter((one) => classifyChild(one, pipeline) === 'ours')
     const known = applied.get(key)
     const made = own.find((one) => one.metadata.labels?.[INITIAL] === 'true')?.metadata.name
@@ -92,7 +99,7 @@ export function planBackfills(input: PlanInput): BackfillPlan {
   const listed = new Set(spec.tables.map(tableKey))
   const remove = backfills.filter(
     (backfill) =>
-      !listed.has(tableKey(backfill.spec.table)) &&
+      (!listed.has(tableKey(backfill.spec.table)) || input.left.has(tableKey(backfill.spec.table))) &&
       backfill.metadata.deletionTimestamp === undefined &&
       (backfill.metadata.labels?.[INITIAL] === 'true' || backfill.metadata.labels?.[GAP] === 'true') &&
       classifyChild(backfill, pipeline) === 'ours',

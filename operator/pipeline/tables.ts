@@ -78,12 +78,13 @@ function stateOf(
   const about = backfill && `${backfill.metadata.name}: ${backfill.status?.message ?? 'new'}`
   if (state !== 'Running') return stand('Paused', `spec.state is ${state}`)
   if (problem !== undefined) return stand('Failed', problem, true)
-  // A backfill under way is what mends a stopped table, so it comes before that.
+  // A backfill under way may be what mends a stopped table, so it comes before that; one that drains cannot be.
   if (phase === 'Queued') return stand('Queued', about)
   if (phase === 'Preparing' || phase === 'Backfilling') return stand('Backfilling', about)
-  if (phase === 'Draining') return stand('Draining', about)
+  const stopped = known?.state === 'Stopped' || known?.state === 'Failed'
+  if (phase === 'Draining' && !stopped) return stand('Draining', about)
   if (!known) return stand('Pending', pendingMessage(pipeline, table))
-  if (known.state === 'Stopped' || known.state === 'Failed') {
+  if (stopped) {
     return stand('Failed', known.message ?? known.code ?? 'stopped', true)
   }
   if (known.state === 'Paused') return stand('Paused', known.message)

@@ -9,45 +9,52 @@ const STUCK: Readonly<Record<string, string>> = {
   CreateContainerConfigError: 'its container cannot be configured',
   CreateContainerError: 'its container cannot be created',
   RunContainerError: 'its container cannot be started',
-  CrashLoopBackOff: 'it ends soon after each start',
 }
 
 /** What keeps a pod from doing its work, in words for a person; undefined when nothing is known to. */
 export function podProblem(pod: Pod): string | undefined {
   if (pod.metadata.deletionTimestamp !== undefined) return undefined
   const { name } = pod.metadata
-  const scheduled = pod.status?.conditions?.find((condition) => condition.type === 'PodScheduled')
+  const { status } = pod
+  const scheduled = status?.conditions?.find((condition) => condition.type === 'PodScheduled')
   if (scheduled?.status === 'False') {
     return `pod ${name} cannot be scheduled: ${scheduled.message ?? scheduled.reason ?? 'no reason given'}`
   }
-  for (const container of pod.status?.containerStatuses ?? []) {
-    const waiting = container.state?.waiting
+  if (status?.reason === 'Evicted') return `pod ${name} was evicted: ${status.message ?? 'no reason given'}`
+  for (const container of status?.containerStatuses ?? []) {
+    const { waiting, terminated } = container.state ?? {}
+    const end =
+      terminated ?? (waiting?.reason === 'CrashLoopBackOff' ? container.lastState?.terminated : undefined)
+    if (end && (end.exitCode !== 0 || !terminated)) return `pod ${name} ${endText(pod, container.name, end)}`
     const stuck = STUCK[waiting?.reason ?? '']
-    if (!stuck) continue
-    if (waiting?.reason === 'CrashLoopBackOff') {
-      const last = container.lastState?.terminated
-      const memory = last?.reason === 'OOMKilled'
-      const how = memory
-        ? `it was killed for lack of memory: raise spec.podTemplate.resources.${container.name}.limits.memory of the Pipeline`
-        : `${stuck}, with exit code ${last?.exitCode ?? '?'}: see kubectl logs ${name}`
-      return `pod ${name}: ${how}`
-    }
-    return `pod ${name}: ${stuck} (${waiting?.reason}): ${waiting?.message ?? container.image}`
+    if (stuck) return `pod ${name}: ${stuck} (${waiting?.reason}): ${waiting?.message ?? container.image}`
   }
-  if (pod.status?.reason === 'Evicted') return `pod ${name} was evicted: ${pod.status.message ?? ''}`
   return undefined
 }
 
-/** The same for the pods of one workload; the newest pod speaks. */
-export function firstPodProblem(pods: readonly Pod[]): string | undefined {
-  const newest = [...pods].sort((a, b) =>
-    (a.metadata.creationTimestamp ?? '') < (b.metadata.creationTimestamp ?? '') ? 1 : -1,
-  )
-  for (const pod of newest) {
-    const problem = podProblem(pod)
-    if (problem !== undefined) return problem
+function endText(
+  pod: Pod,
+  process: string,
+  end: { readonly reason?: string; readonly exitCode: number },
+): string {
+  if (end.reason === 'OOMKilled') {
+    return `was killed for lack of memory: raise spec.podTemplate.resources.${process}.limits.memory of the Pipeline`
   }
-  return undefined
+  return `ended with exit code ${end.exitCode}: see kubectl logs --previous ${pod.metadata.name}`
+}
+
+/** The same for the newest pod of a workload; older ones speak of what is over. */
+export function newestPodProblem(pods: readonly Pod[]): string | undefined {
+  const newest = newestPod(pods)
+  return newest && podProblem(newest)
+}
+
+export function newestPod(pods: readonly Pod[]): Pod | undefined {
+  const age = (pod: Pod) => pod.metadata.creationTimestamp ?? ''
+  return pods.reduce<Pod | undefined>(
+    (newest, pod) => (newest && age(newest) > age(pod) ? newest : pod),
+    undefined,
+  )
 }
 
 /** Pods that still run or have not gone yet. */
@@ -72,7 +79,7 @@ export function deploymentState(deployment: Deployment | undefined, pods: readon
   const refused = deployment.status?.conditions?.find(
     (condition) => condition.type === 'ReplicaFailure' && condition.status === 'True',
   )
-  return { wanted, ready, problem: firstPodProblem(pods) ?? refused?.message }
+  return { wanted, ready, problem: newestPodProblem(pods) ?? refused?.message }
 }
 
 /** The condition of a Job that says how it ended. */

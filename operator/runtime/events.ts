@@ -15,7 +15,7 @@ export interface EventRecorder {
   record(about: KubeObject, type: 'Normal' | 'Warning', reason: string, action: string, note: string): void
 }
 
-/** The API server's limit, characters. */
+/** The API server's limit, bytes. */
 const MAX_NOTE = 1024
 const REPEAT_MILLISECONDS = 60_000
 /** A series that is quiet for this long has ended; the next occurrence is a new Event. */
@@ -74,7 +74,7 @@ export function createEventRecorder(
             action,
             reason,
             type,
-            note: note.length > MAX_NOTE ? `${note.slice(0, MAX_NOTE - 2)} …` : note,
+            note: cutBytes(note, MAX_NOTE),
             regarding: { apiVersion: about.apiVersion, kind: about.kind, name, namespace, uid },
           },
           signal,
@@ -86,4 +86,14 @@ export function createEventRecorder(
       })
     },
   }
+}
+
+/** Cuts between characters, not within one. */
+function cutBytes(text: string, limit: number): string {
+  const bytes = Buffer.from(text)
+  if (bytes.length <= limit) return text
+  const ellipsis = ' …'
+  let end = limit - Buffer.byteLength(ellipsis)
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1
+  return `${bytes.subarray(0, end).toString('utf8')}${ellipsis}`
 }
