@@ -537,6 +537,13 @@ describe('the first look at a destination', () => {
 
   it.each([
     ['no_ledger', '', {}, 'ledgerSchema', /CREATE on the database/],
+    [
+      'no_temporary',
+      'revoke temporary on database destination_no_temporary from public',
+      {},
+      'database',
+      /GRANT TEMPORARY ON DATABASE destination_no_temporary TO "no_temporary"/,
+    ],
     ['half_ledger', 'create schema millrace', {}, 'ledgerSchema', /USAGE and CREATE/],
     [
       'no_schema',

@@ -16,6 +16,8 @@ export async function checkServer(
   const rows = await session.query(
     `SELECT pg_is_in_recovery() AS replica, current_setting('server_encoding') AS encoding, current_user AS me,
        has_database_privilege(current_database(), 'CREATE') AS creates,
+       has_database_privilege(current_database(), 'TEMPORARY') AS stages,
+       quote_ident(current_database()) AS database,
        (SELECT has_schema_privilege(oid, 'USAGE, CREATE') FROM pg_namespace WHERE nspname = $1) AS uses_schema`,
     [schema ?? ''],
   )
@@ -31,6 +33,13 @@ export async function checkServer(
     throw new MillraceError(
       'UnsupportedServer',
       `${target.field}.database: its encoding is ${found?.encoding}, which cannot hold every text; use a database with encoding UTF8`,
+      { field: `${target.field}.database` },
+    )
+  }
+  if (found.stages !== 't') {
+    throw new MillraceError(
+      'PermissionDenied',
+      `${target.field}.database: user ${found.me} may not make temporary tables: GRANT TEMPORARY ON DATABASE ${found.database} TO ${quoteIdentifier(found.me ?? '')}`,
       { field: `${target.field}.database` },
     )
   }

@@ -11,6 +11,7 @@ import {
   createStageSQL,
   deleteSQL,
   emptySQL,
+  insertSQL,
   type RowSource,
   removeEqualSQL,
   upsertSQL,
@@ -31,11 +32,17 @@ export interface Way {
 }
 
 /** How a batch of this size is best sent. */
-export function rowSource({ upserts, definition }: Batch): RowSource {
-  if (upserts.length > INLINE_ROWS || definition.columns.length > INLINE_COLUMNS) return 'stage'
-  let size = 0
-  for (const row of upserts) for (const value of row) size += value?.length ?? 0
-  return size > INLINE_BYTES ? 'stage' : 'inline'
+export function rowSource({ upserts, keyless, definition }: Batch): RowSource {
+  if (definition.columns.length > INLINE_COLUMNS) return 'stage'
+  let rows = 0
+  let bytes = 0
+  const add = (row: RowImage, times: number) => {
+    rows += times
+    for (const value of row) bytes += (value?.length ?? 0) * times
+  }
+  for (const row of upserts) add(row, 1)
+  for (const { image, count } of keyless) add(image, Math.abs(count))
+  return rows > INLINE_ROWS || bytes > INLINE_BYTES ? 'stage' : 'inline'
 }
 
 /** Writes all rows of the batch; returns the keys of those that lack a row to take unchanged columns from. */
@@ -52,7 +59,13 @@ export async function writeRows(
     const arrays = writing.key.map((_, index) => arrayLiteral(batch.deletes.map((key) => key[index] ?? null)))
     await session.query(deleteSQL(writing, how), arrays)
   }
-  if (batch.keyless.length > 0) {
+  if (batch.keyless.length > 0 && source === 'inline' && batch.keyless.every(({ count }) => count > 0)) {
+    const images = batch.keyless.flatMap(({ image, count }) => Array.from({ length: count }, () => image))
+    const arrays = writing.columns.map((_, index) =>
+      arrayLiteral(images.map((image) => image[index] ?? null)),
+    )
+    await session.query(insertSQL(writing), arrays)
+  } else if (batch.keyless.length > 0) {
     await stage(session, writing, ['n bigint', 'count bigint'], keylessLines(batch), signal)
     if (batch.keyless.some(({ count }) => count < 0)) await session.query(removeEqualSQL(writing, how))
     if (batch.keyless.some(({ count }) => count > 0)) await session.query(addEqualSQL(writing))

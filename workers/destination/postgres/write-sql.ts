@@ -126,6 +126,14 @@ export function removeEqualSQL({ table, columns, softColumn }: Writing, how: 'ha
   return removal(table, how, found, 't.ctid = s.place AND t.tableoid = s.part AND s.nth <= -s.count')
 }
 
+/** Adds rows. Parameters: one text array per column. */
+export function insertSQL({ table, columns }: Writing): string {
+  const casts = columns.map((column, index) => `r.c${index}::${column.castType}`)
+  const arrays = columns.map((_, index) => `$${index + 1}::text[]`)
+  return `INSERT INTO ${quoteTable(table.name)} (${list(columns)})
+    SELECT ${casts.join(', ')} FROM unnest(${arrays.join(', ')}) AS r (${columns.map((_, index) => `c${index}`).join(', ')})`
+}
+
 /** Adds rows of a table without a key, each as often as its positive `count` says. */
 export function addEqualSQL({ table, columns }: Writing): string {
   return `INSERT INTO ${quoteTable(table.name)} (${list(columns)})
