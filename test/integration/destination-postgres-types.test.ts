@@ -307,7 +307,7 @@ describe.each(['lacks', 'has'])('a destination that %s the types of users', (typ
         (row): RowImage =>
           renamed.columns.map((column) => {
             const text = row[column.name] ?? null
-            return text === null ? null : destination.convertValue(column, text)
+            return text === null ? null : destination.convertValue(column, text, renamed)
           }),
       )
       const first = await claim(destination, renamed)

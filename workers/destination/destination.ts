@@ -17,14 +17,14 @@ export interface Destination {
 
   /**
    * SQL expression over the source that gives a column's text exactly as this destination loads it, so that the database
-   * converts and the worker only moves bytes; `source` is the quoted column. Invariant I10: apply converts the queue's
-   * text with `convertValue` to the same.
+   * converts and the worker only moves bytes; `source` is the quoted column, `table` the definition that it is of (a key may
+   * be stored in another way). Invariant I10: apply converts the queue's text with `convertValue` to the same.
    */
-  columnExpression(column: Column, source: string): string
+  columnExpression(column: Column, source: string, table: TableDefinition): string
   /** `COPY (…) TO STDOUT` options that this destination's loader reads, such as `(FORMAT text)`. */
   readonly copyOptions: string
   /** What a queue value becomes, for invariant I10. `ValueRejected` when it cannot be stored. */
-  convertValue(column: Column, text: string): string | null
+  convertValue(column: Column, text: string, table: TableDefinition): string | null
 
   /** Is there such a table, and has it rows? */
   inspectTable(table: TableName, signal: AbortSignal): Promise<{ exists: boolean; empty: boolean }>

@@ -2,6 +2,7 @@ import type { PipelineSpec } from '../../crds/pipeline.ts'
 import { MillraceError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Secrets } from '../runtime/context.ts'
+import type { TableName } from '../source/table.ts'
 import type { Destination } from './destination.ts'
 import { withFailpoints } from './failpoints.ts'
 import { openPostgresDestination } from './postgres/destination.ts'
@@ -18,6 +19,11 @@ export interface DestinationOptions {
   readonly log: Logger
   /** Calls that may be at work at the same time; further ones wait. Default 8. */
   readonly maxConnections?: number
+  /**
+   * Told of values that the destination cannot hold and that were changed as the Pipeline's policy says: how many of a column
+   * since the last call. What is written again after a failure is counted again.
+   */
+  readonly onUnfit?: (table: TableName, column: string, count: number) => void
 }
 
 /**

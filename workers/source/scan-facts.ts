@@ -1,8 +1,8 @@
 import { leafTables } from './catalog.ts'
 import type { Connection } from './connect.ts'
 import type { Leaf, ScanFacts } from './scan-plan.ts'
-import { estimateQuery } from './scan-sql.ts'
-import type { Column, TableDefinition } from './table.ts'
+import { type ColumnExpression, estimateQuery } from './scan-sql.ts'
+import type { TableDefinition } from './table.ts'
 
 /**
  * What a server knows about a table that is about to be scanned there. Fails when the table cannot be read with these
@@ -13,7 +13,7 @@ import type { Column, TableDefinition } from './table.ts'
 export async function readScanFacts(
   connection: Connection,
   definition: TableDefinition,
-  expression: (column: Column, source: string) => string,
+  expression: ColumnExpression,
   sortOrders: string,
 ): Promise<ScanFacts> {
   const estimate = await connection.query(estimateQuery(definition, expression))

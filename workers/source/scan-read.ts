@@ -6,13 +6,13 @@ import { fromClause } from './catalog.ts'
 import type { Connection } from './connect.ts'
 import { type LSN, parseLSN } from './lsn.ts'
 import { sqlState } from './postgres-errors.ts'
-import { copyStatement, rangeBounds, setBounds } from './scan-sql.ts'
-import type { Column, TableDefinition } from './table.ts'
+import { type ColumnExpression, copyStatement, rangeBounds, setBounds } from './scan-sql.ts'
+import type { TableDefinition } from './table.ts'
 
 export interface ChunkQuery {
   readonly definition: TableDefinition
   readonly range: ChunkRange
-  readonly expression: (column: Column, source: string) => string
+  readonly expression: ColumnExpression
   readonly copyOptions: string
   /** Exported snapshot to read under; empty: a snapshot of its own. */
   readonly snapshot: string

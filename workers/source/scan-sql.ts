@@ -14,6 +14,9 @@ export interface Bound {
   readonly value: string
 }
 
+/** Makes a column's text for the destination, out of the quoted column. */
+export type ColumnExpression = (column: Column, source: string, table: TableDefinition) => string
+
 /** A key column as far as comparing needs it. */
 export type KeyColumn = Pick<Column, 'name' | 'type'>
 
@@ -30,10 +33,12 @@ export function keyColumns(definition: Pick<TableDefinition, 'columns' | 'key'>)
 export function copyStatement(
   definition: TableDefinition,
   range: ChunkRange,
-  expression: (column: Column, source: string) => string,
+  expression: ColumnExpression,
   copyOptions: string,
 ): string {
-  const columns = definition.columns.map((column) => expression(column, quoteIdentifier(column.name)))
+  const columns = definition.columns.map((column) =>
+    expression(column, quoteIdentifier(column.name), definition),
+  )
   const from =
     range.kind === 'ctid' ? fromClause({ ...range.leaf, partitioned: false }) : fromClause(definition)
   const condition = rangeCondition(range, range.kind === 'key' ? keyColumns(definition) : [])
@@ -42,11 +47,10 @@ export function copyStatement(
 }
 
 /** `EXPLAIN` of reading the whole table: the planner's number of rows, and a proof that the table can be read. */
-export function estimateQuery(
-  definition: TableDefinition,
-  expression: (column: Column, source: string) => string,
-): string {
-  const columns = definition.columns.map((column) => expression(column, quoteIdentifier(column.name)))
+export function estimateQuery(definition: TableDefinition, expression: ColumnExpression): string {
+  const columns = definition.columns.map((column) =>
+    expression(column, quoteIdentifier(column.name), definition),
+  )
   return `EXPLAIN (FORMAT JSON) SELECT ${columns.join(', ')} FROM ${fromClause(definition)}`
 }
 
