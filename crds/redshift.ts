@@ -1,7 +1,7 @@
 /** Amazon Redshift as a destination, through its Data API and S3. */
 
 import { exactlyOne } from './rules.ts'
-import { type Infer, object, optional, type Rule, string } from './schema.ts'
+import { type Infer, listMap, object, oneOf, optional, type Rule, set, string } from './schema.ts'
 import { awsCredentialsRef } from './secrets.ts'
 import { IDENTIFIER_LENGTH, identifier } from './shapes.ts'
 
@@ -27,6 +27,61 @@ const s3 = object(
     ),
   },
   { description: 'Where files are put for COPY.' },
+)
+
+const DIST_STYLES = ['Auto', 'Even', 'All', 'Key'] as const
+
+const columnOverride = object(
+  {
+    name: identifier('Name of the column in the source.'),
+    type: optional(
+      string({
+        description:
+          'Type in Redshift: VARCHAR(n) for any column, NUMERIC(p,s) for a number. Values that do not fit it are treated as onUnfit says.',
+        maxLength: 32,
+        pattern: '^(VARCHAR\\([0-9]{1,5}\\)|NUMERIC\\([0-9]{1,2}, ?[0-9]{1,2}\\))$',
+      }),
+    ),
+    encoding: optional(
+      string({
+        description: 'Compression encoding, such as az64, zstd, lzo or raw. By default Redshift chooses it.',
+        maxLength: 16,
+        pattern: '^[a-z][a-z0-9]*$',
+      }),
+    ),
+  },
+  {},
+)
+
+const tableOverride = object(
+  {
+    schema: string({
+      description: 'Schema of the table in the source.',
+      maxLength: IDENTIFIER_LENGTH,
+      default: 'public',
+    }),
+    name: identifier('Name of the table in the source.'),
+    distStyle: oneOf(DIST_STYLES, {
+      description:
+        'How rows are spread over the slices. Key takes distKey, or else the first column of the key.',
+      default: 'Auto',
+    }),
+    distKey: optional(identifier('Column by which rows are spread, in the source. Only with distStyle Key.')),
+    sortKey: optional(
+      set(string({ maxLength: IDENTIFIER_LENGTH }), {
+        description: 'Columns by which rows are sorted, in the source. By default those of the key.',
+        minItems: 1,
+        maxItems: 400,
+      }),
+    ),
+    columns: optional(
+      listMap(columnOverride, ['name'], {
+        description: 'Columns that differ from what their type gives.',
+        maxItems: 1600,
+      }),
+    ),
+  },
+  {},
 )
 
 const endpoints = object(
@@ -126,6 +181,18 @@ export const redshiftDestination = object(
       identifier(
         'Schema of all tables that do not name one. By default each keeps the schema it has in the source. Cannot be changed once tables were applied.',
       ),
+    ),
+    onUnfit: oneOf(['Null', 'Truncate', 'Fail'], {
+      description:
+        'What becomes of a value that its column in Redshift cannot hold: NULL, the nearest one that it can hold (NULL where there is none), or an error that stops the table. Never applies to a key, which always stops the table.',
+      default: 'Truncate',
+    }),
+    tables: optional(
+      listMap(tableOverride, ['schema', 'name'], {
+        description:
+          'How single tables are made in Redshift. Takes effect when a table is made: apply a TableBackfill with destinationTable Drop to make one anew.',
+        maxItems: 1000,
+      }),
     ),
     ledgerSchema: string({
       description:
