@@ -29,7 +29,7 @@ const object = (spec: object = {}, rest: object = {}, status: object = {}) =>
   ({ metadata: { name: 'b', uid: 'u', ...rest }, spec: { cancel: false, ...spec }, status }) as TableBackfill
 
 const hold = (action: 'DoNothing' | 'Truncate' | 'Drop' = 'DoNothing') => ({ uid: 'u', name: 'b', action })
-const scope = { listed: true, deleting: false }
+const scope = { listed: true, deleting: false, published: true }
 const stopped = table({
   state: 'stopped',
   stopCode: 'TableChanged',

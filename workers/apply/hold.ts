@@ -22,6 +22,8 @@ export interface Scope {
   readonly listed: boolean
   /** The Pipeline is being deleted, or gone. */
   readonly deleting: boolean
+  /** Capture has it in the publication, as far as it has reported. */
+  readonly published: boolean
 }
 
 /**

@@ -12,7 +12,8 @@ export interface Run {
    * part of another run that is not complete yet.
    */
   readonly resumeOffset: bigint
-  readonly value: Buffer
+  /** Who reads it takes it away, since it can be large. */
+  value: Buffer
 }
 
 /** Puts the runs of one topic together. */

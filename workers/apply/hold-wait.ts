@@ -1,0 +1,66 @@
+import type { TableBackfill } from '../../crds/table-backfill.ts'
+import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
+import type { Bell } from './bell.ts'
+import type { ApplyEnv } from './env.ts'
+import { whyOver } from './hold.ts'
+import type { TableState } from './state.ts'
+
+/** How often the ledger is asked while a table is held; a destination that is billed by the minute is left alone more. */
+const POLL = { postgres: 3_000, redshift: 30_000 } as const
+
+/**
+ * Waits until the backfill that holds the table is over: it has copied everything, or is closed; closes it itself when it
+ * was cancelled or is gone. The ledger decides, what the API server shows only wakes (rule R5).
+ */
+export async function waitForHoldEnd(
+  env: ApplyEnv,
+  state: TableState,
+  row: LedgerTable,
+  bell: Bell,
+  signal: AbortSignal,
+): Promise<void> {
+  const { ledger } = env.destination
+  const uid = row.heldBy
+  state.error = undefined
+  state.failures = 0
+  state.waiting = undefined
+  env.changed(true)
+  for (;;) {
+    const backfill = await ledger.readBackfill(uid, signal)
+    if (backfill) env.sawBackfill(backfill)
+    if (backfill?.state === 'copied') addDraining(state, backfill)
+    if (backfill?.state !== 'held') return
+    const digest = look(env.seenBackfill(uid))
+    if (whyOver(backfill, env.seenBackfill(uid), env.seenScope(state.table))) {
+      const object = await env.freshBackfill(backfill.name, signal)
+      const why = whyOver(backfill, object, await env.freshScope(state.table, signal))
+      if (why) {
+        const { name, table, action } = backfill
+        const closed = await ledger.closeBackfill({ uid, name, table, action, ...why }, signal)
+        env.log.info({ table: state.label, backfill: name, reason: why.message }, 'Hold ended')
+        // What the backfill has done to the table is in its row, which is reported with it.
+        state.row = await ledger.readTable(table, signal)
+        env.sawBackfill(closed)
+        // The copy was finished first, and then a cancel changes nothing (rule R5).
+        if (closed.state === 'copied') addDraining(state, closed)
+        return
+      }
+    }
+    const deadline = performance.now() + POLL[env.destination.kind]
+    for (let left = 1; left > 0 && look(env.seenBackfill(uid)) === digest; ) {
+      left = deadline - performance.now()
+      await bell.wait(left, signal)
+    }
+  }
+}
+
+/** What of a TableBackfill can mean that the hold is over. */
+function look(object: TableBackfill | undefined): string {
+  if (!object) return ''
+  const { metadata, spec, status } = object
+  return [metadata.deletionTimestamp, spec.cancel, status?.phase, status?.copy?.stage].join(' ')
+}
+
+function addDraining(state: TableState, backfill: LedgerBackfill): void {
+  state.draining = [...state.draining.filter(({ uid }) => uid !== backfill.uid), backfill]
+}

@@ -1,0 +1,4 @@
+import { runWorker } from '../runtime/run.ts'
+import { runApply } from './run.ts'
+
+await runWorker('apply', runApply)

@@ -1,0 +1,122 @@
+import type { ApplyState } from '../../crds/api.ts'
+import type { AppliedTable, ApplyStatus, Problem } from '../../crds/pipeline.ts'
+import type { QueueStatus } from '../../crds/table-backfill.ts'
+import type { MillraceError } from '../../lib/errors.ts'
+import type { LedgerBackfill } from '../destination/ledger.ts'
+import { cutMessage, toProblem } from '../runtime/problems.ts'
+import { formatLSN } from '../source/lsn.ts'
+import { lagSeconds, type TableState } from './state.ts'
+
+/** A failure that passed at once is not worth a person's attention. */
+const FAILURES_BEFORE_REPORT = 2
+
+/** What `status.apply.tables` says about a table; undefined when there is nothing to say yet. */
+export function appliedTable(state: TableState, now: number): AppliedTable | undefined {
+  const { table, row } = state
+  const names = { schema: table.schema, name: table.name }
+  const error = reportable(state)
+  if (!row) {
+    return error && { ...names, state: 'Failed', code: error.code, message: cutMessage(error.message) }
+  }
+  const lag = lagSeconds(state, now)
+  return {
+    ...names,
+    ...describe(state, error),
+    ...(lag !== undefined && { lagSeconds: roundLag(lag) }),
+    ...(row.needsEmptying && { needsEmptying: true }),
+    historyComplete: row.historyComplete,
+  }
+}
+
+function describe(
+  state: TableState,
+  error: MillraceError | undefined,
+): { state: ApplyState; code?: string; message?: string } {
+  const { row, paused, waiting } = state
+  if (error) return { state: 'Failed', code: error.code, message: cutMessage(error.message) }
+  if (row?.heldBy) return { state: 'Held' }
+  if (paused) return { state: 'Paused' }
+  if (row?.state === 'stopped') {
+    return { state: 'Stopped', code: row.stopCode, message: cutMessage(row.stopMessage) }
+  }
+  return { state: 'Streaming', ...(waiting !== undefined && { message: waiting }) }
+}
+
+function reportable({ error, failures }: TableState): MillraceError | undefined {
+  if (!error) return undefined
+  return error.retryable && failures < FAILURES_BEFORE_REPORT ? undefined : error
+}
+
+/** `status.apply`: each problem once, however many tables it has hit. */
+export function applyStatus(
+  states: Iterable<TableState>,
+  general: readonly MillraceError[],
+  now: number,
+): ApplyStatus {
+  const all = [...states].sort((a, b) => (a.label < b.label ? -1 : 1))
+  const problems = new Map<string, Problem>()
+  const add = (problem: Problem) => {
+    const { table: _, ...shared } = problem
+    const told = problem.component === 'Table' ? problem : shared
+    problems.set(JSON.stringify(told), told)
+  }
+  for (const error of general) add(toProblem(error))
+  for (const state of all) {
+    const error = reportable(state)
+    if (error) add(toProblem(error, { table: state.table }))
+  }
+  const tables = all.flatMap((state) => appliedTable(state, now) ?? [])
+  return { tables, ...(problems.size > 0 && { problems: [...problems.values()].slice(0, 1000) }) }
+}
+
+const QUEUE_STATES = { held: 'Held', copied: 'Copied', closed: 'Closed', drained: 'Drained' } as const
+
+/**
+ * `status.queue` of a TableBackfill: a fact of the ledger (rule R5).
+ *
+ * @param before what stands there now
+ */
+export function queueStatus(
+  backfill: LedgerBackfill,
+  state: TableState | undefined,
+  before: QueueStatus | undefined,
+  now: number,
+): QueueStatus {
+  const of = QUEUE_STATES[backfill.state]
+  const isOver = of === 'Closed' || of === 'Drained'
+  // What is over does not change any more, though its table goes on.
+  if (isOver && before?.state === of) return before
+  const lag = state && !isOver ? lagSeconds(state, now) : undefined
+  const error = state && !isOver ? reportable(state) : undefined
+  const closing = of === 'Closed' ? { code: backfill.closeCode, message: backfill.closeMessage } : undefined
+  const said = closing ?? error
+  return {
+    state: of,
+    ...(backfill.holdLSN > 0n && { heldLSN: formatLSN(backfill.holdLSN) }),
+    ...(lag !== undefined && { lagSeconds: roundLag(lag) }),
+    ...(of === 'Drained' && { drainedTime: new Date(now).toISOString() }),
+    ...(state?.row && { historyComplete: state.row.historyComplete }),
+    ...(said?.code && { code: said.code }),
+    ...(said?.message && { message: cutMessage(said.message) }),
+  }
+}
+
+/**
+ * For a backfill that the ledger does not know yet: what keeps its table from coming to the hold. Undefined when nothing
+ * does and nothing was said before.
+ */
+export function pendingStatus(
+  state: TableState | undefined,
+  before: QueueStatus | undefined,
+): QueueStatus | undefined {
+  const error = state && reportable(state)
+  if (error) return { state: 'None', code: error.code, message: cutMessage(error.message) }
+  return before && { state: 'None' }
+}
+
+/** Coarser the larger it is, so that a status is not written again for every second. */
+function roundLag(seconds: number): number {
+  if (seconds < 5) return 0
+  const step = seconds < 60 ? 5 : seconds < 600 ? 30 : 300
+  return Math.round(seconds / step) * step
+}

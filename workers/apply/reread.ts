@@ -1,0 +1,165 @@
+import { sleep } from '../../lib/sleep.ts'
+import { quoteIdentifier } from '../../lib/sql.ts'
+import { fromClause } from '../source/catalog.ts'
+import { type Connection, inTransaction } from '../source/connect.ts'
+import { readLogEnd, readReplayPosition } from '../source/identity.ts'
+import type { LSN } from '../source/lsn.ts'
+import { commitDurably } from '../source/messages.ts'
+import type { TableDefinition, TableName } from '../source/table.ts'
+
+export interface RereadRequest {
+  readonly table: TableName
+  readonly key: readonly string[]
+  /** Names of the columns that are wanted. */
+  readonly columns: readonly string[]
+  readonly rows: readonly RereadRow[]
+}
+
+export interface RereadRow {
+  /** In key order, as the source writes them. */
+  readonly key: readonly string[]
+  /** Transaction of the row's last change: the server must be past it. */
+  readonly lsn: LSN
+  readonly xid: number
+}
+
+/** The first `values.length` rows of the request: as many as memory allows, at least one. */
+export interface Reread {
+  /** The wanted columns' values as the source writes them; undefined = there is no such row. */
+  readonly values: readonly (readonly (string | null)[] | undefined)[]
+}
+
+/** How long a replica is waited for before the primary is asked, milliseconds. */
+const REPLAY_PATIENCE = 2_000
+const POLL = 50
+/** Stored bytes that one answer may have; compressed values take more when they are read. */
+const ANSWER_BYTES = 4_000_000
+
+/** Whether a replica has replayed the commits of all rows; waits a moment for it. */
+export async function pastOnReplica(
+  connection: Connection,
+  request: RereadRequest,
+  signal: AbortSignal,
+): Promise<boolean> {
+  let wanted = 0n
+  for (const { lsn } of request.rows) if (lsn > wanted) wanted = lsn
+  const deadline = performance.now() + REPLAY_PATIENCE
+  for (;;) {
+    const { inRecovery, replayed } = await readReplayPosition(connection)
+    if (!inRecovery) return false
+    // `wanted` is where the commit record begins; what was replayed always ends at the end of a record.
+    if (replayed > wanted) return true
+    if (performance.now() > deadline) return false
+    await sleep(POLL, signal)
+  }
+}
+
+const STILL_RUNNING = `
+  SELECT 1 FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted
+    AND transactionid = ANY ($1::xid[]) LIMIT 1`
+
+/**
+ * Waits until the transactions of all rows have ended on the primary: their changes can be in the log, and in the queue, and
+ * not be visible yet. (A transaction holds the lock on its own number until others see what it did.)
+ */
+export async function pastOnPrimary(
+  connection: Connection,
+  request: RereadRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  const xids = [...new Set(request.rows.map(({ xid }) => xid))]
+  while ((await connection.query(STILL_RUNNING, [`{${xids.join(',')}}`])).length > 0)
+    await sleep(POLL, signal)
+}
+
+/**
+ * Reads the rows. Undefined when a replica does not have a wanted column yet; on the primary such a column is gone, and its
+ * value with it: null.
+ *
+ * @param table as this server's catalog has it; undefined = the table is gone, and so is every row
+ */
+export async function readAgain(
+  connection: Connection,
+  table: TableDefinition | undefined,
+  request: RereadRequest,
+  isPrimary: boolean,
+): Promise<Reread | undefined> {
+  const types = new Map(table?.columns.map(({ name, type }) => [name, type]))
+  if (!table || request.key.some((name) => !types.has(name))) {
+    return isPrimary ? { values: request.rows.map(() => undefined) } : undefined
+  }
+  if (!isPrimary && request.columns.some((name) => !types.has(name))) return undefined
+  const present = request.columns.filter((name) => types.has(name))
+  const taken = await countThatFit(connection, table, types, request, present)
+  const rows = request.rows.slice(0, taken)
+  const selected = present.map((name, index) => `t.${quoteIdentifier(name)} AS v${index}`)
+  const found = await connection.query(
+    `SELECT ${['r.n', ...selected].join(', ')} ${fromRows(table, types, request.key)}`,
+    keyArrays(request.key, rows),
+  )
+  // What was read may be newer than the change, by a transaction whose commit is not safe on disk yet: should the primary
+  // crash, it would never have been (rule R13).
+  if (isPrimary && found.length > 0) await untilFlushed(connection)
+  const values: ((string | null)[] | undefined)[] = rows.map(() => undefined)
+  for (const row of found) {
+    values[Number(row.n) - 1] = request.columns.map((name) => {
+      const index = present.indexOf(name)
+      return index < 0 ? null : (row[`v${index}`] ?? null)
+    })
+  }
+  return { values }
+}
+
+/** How many rows, from the first on, are not more than fits into an answer. */
+async function countThatFit(
+  connection: Connection,
+  table: TableDefinition,
+  types: ReadonlyMap<string, string>,
+  { key, rows }: RereadRequest,
+  columns: readonly string[],
+): Promise<number> {
+  if (rows.length === 1 || columns.length === 0) return rows.length
+  const size = columns
+    .map((name) => `coalesce(pg_column_size(t.${quoteIdentifier(name)}), 0)::bigint`)
+    .join(' + ')
+  const sizes = await connection.query(
+    `SELECT r.n, ${size} AS size ${fromRows(table, types, key)} ORDER BY r.n`,
+    keyArrays(key, rows),
+  )
+  let bytes = 0
+  for (const { n, size } of sizes) {
+    bytes += Number(size)
+    if (bytes > ANSWER_BYTES) return Math.max(1, Number(n) - 1)
+  }
+  return rows.length
+}
+
+function fromRows(
+  table: TableDefinition,
+  types: ReadonlyMap<string, string>,
+  key: readonly string[],
+): string {
+  const arrays = key.map((_, index) => `$${index + 1}::text[]`).join(', ')
+  const names = key.map((_, index) => `k${index}`).join(', ')
+  const same = key.map((name, index) => `t.${quoteIdentifier(name)} = r.k${index}::${types.get(name)}`)
+  return `FROM unnest(${arrays}) WITH ORDINALITY AS r (${names}, n) JOIN ${fromClause(table)} AS t ON ${same.join(' AND ')}`
+}
+
+function keyArrays(key: readonly string[], rows: readonly RereadRow[]): string[] {
+  return key.map((_, index) => arrayText(rows.map((row) => row.key[index] ?? '')))
+}
+
+/** A `text[]` as PostgreSQL reads it. */
+function arrayText(values: readonly string[]): string {
+  return `{${values.map((value) => `"${value.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`
+}
+
+async function untilFlushed(connection: Connection): Promise<void> {
+  const { inserted, flushed } = await readLogEnd(connection)
+  if (flushed >= inserted) return
+  // The end of the log may belong to a transaction that does nothing more for hours: a commit of our own takes it along.
+  await inTransaction(connection, async () => {
+    await commitDurably(connection)
+    await connection.query("SELECT pg_logical_emit_message(true, 'millrace-flush', '')")
+  })
+}

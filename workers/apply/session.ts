@@ -1,0 +1,193 @@
+import type { Pipeline } from '../../crds/pipeline.ts'
+import type { TableBackfill } from '../../crds/table-backfill.ts'
+import { toMillraceError } from '../../lib/errors.ts'
+import { sleep } from '../../lib/sleep.ts'
+import { openDestination } from '../destination/open.ts'
+import { createKafkaQueue } from '../queue/kafka.ts'
+import { topicPrefix } from '../queue/topics.ts'
+import { pipelineResource, tableBackfillResource } from '../runtime/resources.ts'
+import { publicationName, slotName } from '../source/names.ts'
+import { type TableName, tableLabel } from '../source/table.ts'
+import { createDispatcher } from './dispatcher.ts'
+import { type ApplyEnv, listedTable } from './env.ts'
+import type { Scope } from './hold.ts'
+import { createMemory } from './memory.ts'
+import { createRetention, type Retention } from './retention.ts'
+import type { SessionContext } from './run.ts'
+import { createSourceReader } from './source.ts'
+import { lagSeconds } from './state.ts'
+import { type KnownFacts, startTable, type TableWorker } from './table.ts'
+
+/** Estimated bytes that all tables together may hold. */
+const MEMORY = 64_000_000
+/** How often it is looked for records that can be deleted, milliseconds. */
+const RETENTION_CHECK = 10_000
+
+/** Applies all tables until the signal aborts. Rejects when the destination cannot be used as a whole. */
+export async function runSession(
+  context: SessionContext,
+  first: Pipeline,
+  signal: AbortSignal,
+): Promise<void> {
+  const { env, kube, log, secrets, watch, status, tables, problems } = context
+  const { namespace, pipeline: name, pipelineUid } = env
+  const spec = () => watch.pipeline()?.spec ?? first.spec
+  const destination = openDestination({
+    spec: first.spec,
+    pipelineUid,
+    pipelineLabel: `${namespace}/${name}`,
+    secrets,
+    process: 'apply',
+    log,
+  })
+  const queue = createKafkaQueue(first.spec.queue.kafka, secrets, log)
+  const names = {
+    publication: publicationName(first.spec, namespace, name),
+    slot: slotName(first.spec, namespace, name),
+  }
+  const source = createSourceReader({ spec: first.spec, names, secrets, log })
+  const memory = createMemory(MEMORY)
+  const workers = new Map<string, TableWorker>()
+  const retentions = new Map<string, Retention>()
+  const over = new AbortController()
+  const running = AbortSignal.any([signal, over.signal])
+  const dispatcher = createDispatcher(queue, memory, (error) => {
+    const before = problems.get('queue')
+    if (error) problems.set('queue', error)
+    else problems.delete('queue')
+    if (before?.message !== error?.message) status.changed(true)
+  })
+
+  const applyEnv: ApplyEnv = {
+    destination,
+    queue,
+    topics: dispatcher.topics,
+    source,
+    memory,
+    metrics: context.metrics,
+    log,
+    prefix: topicPrefix(first.spec, namespace, name),
+    spec,
+    isRunning: () => spec().state === 'Running',
+    seenBackfill: (uid) => watch.backfills().find(({ metadata }) => metadata.uid === uid),
+    seenActive: (table) =>
+      watch.backfills().filter((backfill) => isOf(backfill, table) && isActive(backfill)),
+    seenScope: (table) => scopeOf(watch.pipeline(), table),
+    async freshBackfill(of, abort) {
+      return await kube.get<TableBackfill>(tableBackfillResource(namespace), of, abort)
+    },
+    async freshScope(table, abort) {
+      const found = await kube.get<Pipeline>(pipelineResource(namespace), name, abort)
+      return scopeOf(found?.metadata.uid === pipelineUid ? found : undefined, table)
+    },
+    sawBackfill: status.sawBackfill,
+    changed: status.changed,
+  }
+
+  /** Starts what is listed, and what the ledger knows: a table that was removed has to be given free. */
+  function startMissing(known: ReadonlyMap<string, KnownFacts>): void {
+    const wanted = [...spec().tables, ...[...known.values()].flatMap(({ row }) => row?.table ?? [])]
+    for (const table of wanted) {
+      const label = tableLabel(table)
+      if (running.aborted || [...workers.values()].some((worker) => worker.state.label === label)) continue
+      const plain = { schema: table.schema, name: table.name }
+      const worker = startTable(applyEnv, plain, known.get(label), running)
+      workers.set(worker.topic, worker)
+      tables.set(label, worker.state)
+      void worker.done.then(() => {
+        workers.delete(worker.topic)
+        retentions.delete(worker.topic)
+        if (worker.state.row === undefined && tables.get(label) === worker.state) tables.delete(label)
+        status.changed(true)
+        // It may have been listed again in the meantime.
+        startMissing(new Map())
+      })
+    }
+  }
+
+  async function readLedger(): Promise<Map<string, KnownFacts>> {
+    const [rows, backfills] = await Promise.all([
+      destination.ledger.readTables(signal),
+      destination.ledger.readBackfills(signal),
+    ])
+    for (const backfill of backfills) status.sawBackfill(backfill)
+    const of = (label: string) => backfills.filter(({ table }) => tableLabel(table) === label)
+    const labels = new Set([...rows.map(({ table }) => table), ...spec().tables].map(tableLabel))
+    return new Map(
+      [...labels].map((label) => [
+        label,
+        { row: rows.find(({ table }) => tableLabel(table) === label), backfills: of(label) },
+      ]),
+    )
+  }
+
+  /** Deletes what has been durable for long enough (rule R24). */
+  async function deleteOld(): Promise<never> {
+    for (;;) {
+      await sleep(RETENTION_CHECK, running)
+      const milliseconds = spec().queue.kafka.retentionSeconds * 1000
+      for (const [topic, { state }] of workers) {
+        const retention = retentions.get(topic) ?? createRetention()
+        retentions.set(topic, retention)
+        const now = performance.now()
+        if (state.row?.incarnation) retention.passed(state.row.nextOffset, now)
+        const offset = retention.expired(now, milliseconds)
+        if (offset === undefined) continue
+        try {
+          await queue.deleteBefore(topic, offset, running)
+          retention.deleted(offset)
+          problems.delete('retention')
+        } catch (thrown) {
+          running.throwIfAborted()
+          problems.set('retention', toMillraceError(thrown))
+          log.warn({ topic, err: thrown }, 'Applied records not deleted')
+          break
+        }
+      }
+    }
+  }
+
+  const unwatch = watch.onChange(() => {
+    startMissing(new Map())
+    for (const worker of workers.values()) worker.wake()
+  })
+  context.metrics.observe(function* () {
+    const now = Date.now()
+    for (const state of tables.values()) yield [state.table, lagSeconds(state, now) ?? 0] as const
+  })
+  try {
+    await destination.check(signal)
+    const known = await readLedger()
+    problems.delete('session')
+    status.changed(true)
+    startMissing(known)
+    context.health.setReady(true)
+    await Promise.race([dispatcher.run(workers, running), deleteOld()])
+  } finally {
+    unwatch()
+    over.abort(new Error('the session is over'))
+    await Promise.all([...workers.values()].map((worker) => worker.done))
+    source.close()
+    await Promise.all([queue.close(), destination.close()])
+  }
+}
+
+function scopeOf(pipeline: Pipeline | undefined, table: TableName): Scope {
+  if (!pipeline) return { listed: false, deleting: true, published: false }
+  const members = pipeline.status?.capture?.tables
+  const isMember = members?.some(({ schema, name }) => schema === table.schema && name === table.name)
+  return {
+    listed: listedTable(pipeline.spec, table) !== undefined,
+    deleting: pipeline.metadata.deletionTimestamp !== undefined,
+    published: isMember ?? true,
+  }
+}
+
+function isOf({ spec }: TableBackfill, table: TableName): boolean {
+  return spec.table.schema === table.schema && spec.table.name === table.name
+}
+
+function isActive({ metadata, spec, status }: TableBackfill): boolean {
+  if (metadata.deletionTimestamp !== undefined || spec.cancel) return false
+  return status?.phase === 'Preparing' || status?.phase === 'Backfilling'
+}

@@ -1,0 +1,128 @@
+import type { TableBackfill } from '../../crds/table-backfill.ts'
+import type { MillraceError } from '../../lib/errors.ts'
+import type { KubeApi } from '../../lib/kube/api.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { LedgerBackfill } from '../destination/ledger.ts'
+import type { WorkerEnvironment } from '../runtime/context.ts'
+import { pipelineResource, tableBackfillResource } from '../runtime/resources.ts'
+import { createStatusWriter, type StatusWriter } from '../runtime/status.ts'
+import { applyStatus, pendingStatus, queueStatus } from './reports.ts'
+import type { TableState } from './state.ts'
+
+export const FIELD_MANAGER = 'millrace-apply'
+
+/** Keeps `status.apply` of the Pipeline and `status.queue` of its TableBackfills up to date. */
+export interface StatusKeeper {
+  /** What is to be told has changed; `urgent`: others wait for it. */
+  changed(urgent: boolean): void
+  sawBackfill(backfill: LedgerBackfill): void
+  /** Writes what is left, for as long as the signal allows. */
+  close(signal: AbortSignal): Promise<void>
+}
+
+export interface StatusSources {
+  readonly kube: KubeApi
+  readonly env: Pick<WorkerEnvironment, 'namespace' | 'pipeline' | 'pipelineUid'>
+  readonly log: Logger
+  states(): Iterable<TableState>
+  /** Those of the Pipeline, as last seen. */
+  backfills(): readonly TableBackfill[]
+  /** What is wrong apart from tables. */
+  problems(): readonly MillraceError[]
+}
+
+const PIPELINE_INTERVAL = 5_000
+const BACKFILL_INTERVAL = 2_500
+/** Lag grows by itself. */
+const REFRESH = 10_000
+
+export function createStatusKeeper(sources: StatusSources): StatusKeeper {
+  const { kube, env, log } = sources
+  const { namespace, pipeline, pipelineUid } = env
+  const known = new Map<string, LedgerBackfill>()
+  const writers = new Map<string, StatusWriter>()
+  const own = createStatusWriter({
+    kube,
+    resource: pipelineResource(namespace),
+    name: pipeline,
+    uid: pipelineUid,
+    fieldManager: FIELD_MANAGER,
+    minIntervalMs: PIPELINE_INTERVAL,
+    log,
+  })
+  let scheduled = false
+  let isUrgent = false
+  const timer = setInterval(() => changed(false), REFRESH)
+  timer.unref()
+
+  function changed(urgent: boolean): void {
+    isUrgent ||= urgent
+    if (scheduled) return
+    scheduled = true
+    // After everything that happens at once.
+    setImmediate(() => {
+      scheduled = false
+      report(isUrgent)
+      isUrgent = false
+    })
+  }
+
+  function report(urgent: boolean): void {
+    const now = Date.now()
+    const states = [...sources.states()]
+    own.set({ apply: applyStatus(states, sources.problems(), now) }, { urgent })
+    const present = new Set<string>()
+    for (const object of sources.backfills()) {
+      const { uid = '', name } = object.metadata
+      present.add(uid)
+      const { schema, name: table } = object.spec.table
+      const state = states.find((one) => one.table.schema === schema && one.table.name === table)
+      reportBackfill(object, uid, name, state, now)
+    }
+    for (const [uid, writer] of writers) {
+      if (present.has(uid)) continue
+      writer.close()
+      writers.delete(uid)
+    }
+  }
+
+  function reportBackfill(
+    object: TableBackfill,
+    uid: string,
+    name: string,
+    state: TableState | undefined,
+    now: number,
+  ): void {
+    const before = object.status?.queue
+    const fact = known.get(uid)
+    const phase = object.status?.phase
+    const isOver = phase === 'Streaming' || phase === 'Cancelled' || phase === 'Failed'
+    if (!fact && (isOver || !state)) return
+    const queue = fact ? queueStatus(fact, state, before, now) : pendingStatus(state, before)
+    if (queue === undefined || queue === before) return
+    let writer = writers.get(uid)
+    if (!writer) {
+      const resource = tableBackfillResource(namespace)
+      const options = { kube, resource, name, uid, fieldManager: FIELD_MANAGER, log }
+      writer = createStatusWriter({ ...options, minIntervalMs: BACKFILL_INTERVAL })
+      writers.set(uid, writer)
+    }
+    writer.set({ queue }, { urgent: queue.state !== before?.state })
+  }
+
+  return {
+    changed,
+    sawBackfill(backfill) {
+      const before = known.get(backfill.uid)
+      known.set(backfill.uid, backfill)
+      if (before?.state !== backfill.state) changed(true)
+    },
+    async close(signal) {
+      clearInterval(timer)
+      report(true)
+      const all = [own, ...writers.values()]
+      await Promise.allSettled(all.map((writer) => writer.flush(signal)))
+      for (const writer of all) writer.close()
+    },
+  }
+}

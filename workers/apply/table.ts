@@ -1,0 +1,234 @@
+import { createBackoff } from '../../lib/backoff.ts'
+import { type ErrorCode, type MillraceError, toMillraceError } from '../../lib/errors.ts'
+import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
+import { destinationTable } from '../destination/names.ts'
+import type { QueueRecord, TopicOffsets } from '../queue/queue.ts'
+import { tableTopic } from '../queue/topics.ts'
+import type { TableName } from '../source/table.ts'
+import { createBell } from './bell.ts'
+import { endDraining } from './control.ts'
+import { type ApplyEnv, listedTable } from './env.ts'
+import { stopFacts } from './facts.ts'
+import { waitForHoldEnd } from './hold-wait.ts'
+import { createState, type TableState } from './state.ts'
+import { createStream, type Stream } from './stream.ts'
+
+/** One table, for as long as apply has to do with it. */
+export interface TableWorker {
+  readonly state: TableState
+  readonly topic: string
+  push(record: QueueRecord): void
+  reached(end: bigint): void
+  lost(wanted: bigint, offsets: TopicOffsets | undefined): void
+  /** Something outside has changed: the Pipeline, a TableBackfill. */
+  wake(): void
+  relieve(): void
+  isBusy(): boolean
+  incompleteBytes(): number
+  /** Resolves when the table has been given free, or the signal aborts. Never rejects. */
+  readonly done: Promise<void>
+}
+
+const RETRY_MIN = 500
+const RETRY_MAX = 60_000
+const TOPIC_POLL = 2_000
+
+/** What only a person or a new table can mend, and what a backfill that empties the table therefore cures (rule R21). */
+const STUCK: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'SchemaChangeUnsupported',
+  'ValueRejected',
+  'TableNotFound',
+  'DestinationConflict',
+  'NoReplicaIdentity',
+])
+
+/** What was read from the ledger for all tables at once, so that not each of them has to. */
+export interface KnownFacts {
+  readonly row: LedgerTable | undefined
+  readonly backfills: readonly LedgerBackfill[]
+}
+
+/** @param facts what the ledger has said just now; undefined = it has to be asked */
+export function startTable(
+  env: ApplyEnv,
+  table: TableName,
+  facts: KnownFacts | undefined,
+  signal: AbortSignal,
+): TableWorker {
+  const { ledger } = env.destination
+  const state = createState(table)
+  const topic = facts?.row?.topic ?? tableTopic(env.prefix, table)
+  let known = facts
+  const bell = createBell()
+  let stream: Stream | undefined
+  state.row = facts?.row
+
+  const isListed = () => listedTable(env.spec(), table) !== undefined
+
+  /** The table's ledger row; undefined when there is nothing to do with the table any more. */
+  async function openRow(): Promise<LedgerTable | undefined> {
+    const row = known ? known.row : await ledger.readTable(table, signal)
+    if (!isListed()) return row
+    const destination = destinationTable(env.spec(), table)
+    const same =
+      row && row.destination.schema === destination.schema && row.destination.name === destination.name
+    if (same) return row
+    const { exists, empty } = await env.destination.inspectTable(destination, signal)
+    const historyComplete = listedTable(env.spec(), table)?.initialBackfill === 'Skip'
+    const claim = { table, destination, topic, historyComplete, unknownHistory: exists && !empty }
+    return await ledger.claimTable(claim, signal)
+  }
+
+  /** Takes up the table where the ledger stands. Returns when the table is given free. */
+  async function attempt(): Promise<void> {
+    let row = await openRow()
+    state.row = row
+    if (!row) return
+    await findDraining()
+    known = undefined
+    for (;;) {
+      if (env.seenScope(table).deleting && (await giveUp(row))) return
+      if (row.heldBy !== '') {
+        await waitForHoldEnd(env, state, row, bell, signal)
+        row = await reload()
+        if (!row) return
+        continue
+      }
+      if (!isListed() && row.state === 'left') return await giveFree(row)
+      state.paused = !env.isRunning()
+      if (state.paused) {
+        env.changed(true)
+        await bell.wait(RETRY_MAX, signal)
+        continue
+      }
+      const start = await findStart(row)
+      if (!state.row) return
+      if (start === undefined) continue
+      stream = createStream(env, state, row, start)
+      const ended = await stream.run(signal).finally(() => {
+        stream = undefined
+      })
+      if (!state.row) return
+      row = state.row
+      env.changed(true)
+      if (ended === 'left') return await giveFree(row)
+    }
+  }
+
+  async function reload(): Promise<LedgerTable | undefined> {
+    state.row = await ledger.readTable(table, signal)
+    return state.row
+  }
+
+  async function findDraining(): Promise<void> {
+    const backfills = known ? known.backfills : await ledger.readBackfills(signal)
+    const own = backfills.filter(({ table: of }) => of.schema === table.schema && of.name === table.name)
+    for (const backfill of own) env.sawBackfill(backfill)
+    state.draining = own.filter((backfill) => backfill.state === 'copied')
+  }
+
+  /** Offset to begin at; undefined when the topic is not there yet, after a while. */
+  async function findStart(row: LedgerTable): Promise<bigint | undefined> {
+    if (row.incarnation !== '') return row.nextOffset
+    // Nothing of this topic was ever applied, so that whatever it begins with is the beginning.
+    const offsets = await env.queue.offsets(row.topic, signal)
+    if (offsets && offsets.earliest > row.nextOffset) return offsets.earliest
+    if (offsets) return row.nextOffset
+    if (!isListed() && !env.seenScope(table).published) {
+      await giveFree(row)
+      return undefined
+    }
+    state.waiting = 'waiting for capture to make its topic'
+    env.changed(false)
+    await bell.wait(TOPIC_POLL, signal)
+    return undefined
+  }
+
+  /**
+   * The table has left the Pipeline: the destination table may belong to another one. What the topic still has is deleted
+   * before, so that it is not applied again should the table come back.
+   */
+  async function giveFree(row: LedgerTable): Promise<void> {
+    if (row.incarnation !== '') await env.queue.deleteBefore(row.topic, row.nextOffset, signal)
+    await ledger.releaseTable(row, signal)
+    env.log.info({ table: state.label }, 'Table left the Pipeline, destination table given free')
+    state.row = undefined
+    env.metrics.remove(table)
+    env.changed(true)
+  }
+
+  /** The Pipeline is being deleted: ends what is held. */
+  async function giveUp(row: LedgerTable): Promise<boolean> {
+    const scope = await env.freshScope(table, signal)
+    if (!scope.deleting) return false
+    if (row.heldBy !== '') await waitForHoldEnd(env, state, row, bell, signal)
+    const now = await reload()
+    if (now) await ledger.releaseTable(now, signal)
+    state.row = undefined
+    return true
+  }
+
+  /** A backfill that empties the table has been created: the change that could not be applied is left out (rule R21). */
+  async function stop(error: MillraceError): Promise<void> {
+    const row = await reload()
+    if (!row || row.state === 'stopped' || row.heldBy !== '') return
+    const closed = await endDraining(env, state, error, signal)
+    state.row = await ledger.updateTable(row, stopFacts(error.code, error.message), signal)
+    for (const backfill of closed) env.sawBackfill(backfill)
+  }
+
+  const isCureThere = () => env.seenActive(table).some(({ spec }) => spec.destinationTable !== 'DoNothing')
+
+  async function recover(error: MillraceError, delay: number): Promise<void> {
+    const until = performance.now() + delay
+    for (let left = delay; left > 0; left = until - performance.now()) {
+      if (STUCK.has(error.code) && isCureThere()) return await stop(error)
+      if (env.seenScope(table).deleting) return
+      await bell.wait(left, signal)
+    }
+  }
+
+  async function run(): Promise<void> {
+    const backoff = createBackoff(RETRY_MIN, RETRY_MAX)
+    while (!signal.aborted) {
+      try {
+        await attempt()
+        if (state.row === undefined) return
+      } catch (thrown) {
+        known = undefined
+        if (signal.aborted) return
+        const error = toMillraceError(thrown)
+        if (state.failures === 0) backoff.reset()
+        state.failures += 1
+        const delay = backoff.next()
+        env.metrics.failed(table, error.code)
+        env.log.warn(
+          { table: state.label, code: error.code, reason: error.message, delay },
+          'Table failed, trying again',
+        )
+        // Somebody else was faster, which is no failure unless it goes on.
+        if (error.code !== 'LedgerConflict' || state.failures > 3) state.error = error
+        env.changed(true)
+        await recover(error, delay).catch((again) => {
+          if (!signal.aborted) env.log.warn({ table: state.label, err: again }, 'Table not stopped')
+        })
+      }
+    }
+  }
+
+  return {
+    state,
+    topic,
+    push: (record) => stream?.push(record),
+    reached: (end) => stream?.reached(end),
+    lost: (wanted, offsets) => stream?.lost(wanted, offsets),
+    wake() {
+      bell.ring()
+      stream?.wake()
+    },
+    relieve: () => stream?.relieve(),
+    isBusy: () => stream?.isBusy() ?? false,
+    incompleteBytes: () => stream?.incompleteBytes() ?? 0,
+    done: run(),
+  }
+}
