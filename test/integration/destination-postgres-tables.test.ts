@@ -3,6 +3,8 @@ import { until } from '../../hack/process/wait.ts'
 import { query } from '../../hack/services/postgres.ts'
 import type { ActionResult, Destination } from '../../workers/destination/destination.ts'
 import type { DestinationAction, LedgerTableFacts } from '../../workers/destination/ledger.ts'
+import { createSessions } from '../../workers/destination/postgres/sessions.ts'
+import type { PostgresTarget } from '../../workers/source/connect.ts'
 import type { TableDefinition } from '../../workers/source/table.ts'
 import {
   batch,
@@ -611,6 +613,78 @@ describe('sessions', () => {
     await destination.close()
     await expect(destination.ledger.readTables(never)).rejects.toThrow('closed')
     expect(await query(url, 'select * from closing')).toEqual([])
+  })
+
+  function sessions(max: number, idleMilliseconds: number) {
+    const { hostname, port, pathname, username, password } = new URL(url)
+    const target: PostgresTarget = {
+      host: hostname,
+      port: Number(port),
+      database: pathname.slice(1),
+      sslMode: 'Disable',
+      field: 'spec.destination.postgres',
+      credentials: { mount: 'destination', field: 'f' },
+      ca: undefined,
+      secrets: { read: async (_mount, file) => (file === 'username' ? username : password) },
+      process: 'pooled',
+    }
+    return createSessions(target, max, idleMilliseconds)
+  }
+  const settles = (n: number) =>
+    until(async () => (await sessionsOf('millrace-pooled'))[0]?.n === n, {
+      what: `${n} sessions`,
+      timeoutMs: 10_000,
+    })
+
+  it('are few, are waited for in turn, and end when nobody needs them', async () => {
+    const pool = sessions(2, 200)
+    let most = 0
+    let working = 0
+    const results = await Promise.all(
+      Array.from({ length: 20 }, (_, n) =>
+        pool.use(never, async (session) => {
+          most = Math.max(most, ++working)
+          const [row] = await session.query('select pg_sleep(0.005)::text || $1 as n', [String(n)])
+          working--
+          return Number(row?.n)
+        }),
+      ),
+    )
+    expect(results).toEqual(Array.from({ length: 20 }, (_, n) => n))
+    expect(most).toBe(2)
+    await settles(0)
+    await pool.use(never, (session) => session.query('select 1'))
+    await settles(1)
+    await settles(0)
+    await pool.close()
+  })
+
+  it('that are waited for can be given up', async () => {
+    const pool = sessions(1, 60_000)
+    const busy = Promise.withResolvers<void>()
+    const first = pool.use(never, () => busy.promise)
+    const stop = new AbortController()
+    const second = pool.use(stop.signal, (session) => session.query('select 1'))
+    stop.abort(new Error('enough'))
+    await expect(second).rejects.toThrow('enough')
+    busy.resolve()
+    await first
+    expect(await pool.use(never, (session) => session.query('select 1 as one'))).toEqual([{ one: '1' }])
+    await pool.close()
+  })
+
+  it('keep what was committed, whatever the database’s default', async () => {
+    const name = new URL(url).pathname.slice(1)
+    await query(url, `alter database ${name} set synchronous_commit to off`)
+    const pool = sessions(1, 60_000)
+    const settings = await pool.use(never, (session) =>
+      session.query(
+        `select current_setting('synchronous_commit') as sync, current_setting('xmloption') as xml`,
+      ),
+    )
+    expect(settings).toEqual([{ sync: 'on', xml: 'content' }])
+    await query(url, `alter database ${name} reset synchronous_commit`)
+    await pool.close()
   })
 
   it('that were killed while idle are replaced', async () => {

@@ -148,6 +148,23 @@ describe('a table that is there', () => {
     ],
     ['keeps what is wider', { found: existing([there('id', 'numeric', { notNull: true })]) }, []],
     [
+      'stays when the source’s type is not known here, until it is empty',
+      {
+        definition: define([id, source('m', 'public.mood', { typeKind: 'enum' })]),
+        found: existing([idThere, there('m', 'integer')]),
+      },
+      [],
+    ],
+    [
+      'takes text for a type that is not known here while it is empty',
+      {
+        definition: define([id, source('m', 'public.mood', { typeKind: 'enum' })]),
+        found: existing([idThere, there('m', 'integer')]),
+        empty: true,
+      },
+      [alter('ALTER COLUMN "m" DROP DEFAULT', 'ALTER COLUMN "m" TYPE text USING NULL::text')],
+    ],
+    [
       'takes a domain for what is behind it',
       { found: existing([there('id', 'public.d', { baseType: 'bigint' })]) },
       [],

@@ -39,6 +39,12 @@ export function destinationType(column: Column, known: (type: string) => boolean
   return typeOrText(column.typeKind === 'domain' ? column.baseType : column.type, known)
 }
 
+/** Whether the type is text only because the destination knows nothing better: it may be a domain over anything. */
+export function isStandIn(column: Column, known: (type: string) => boolean): boolean {
+  const type = column.typeKind === 'domain' ? column.baseType : column.type
+  return !parseTypeName(type).builtIn && !known(type)
+}
+
 function typeOrText(type: string, known: (type: string) => boolean): string {
   const parts = parseTypeName(type)
   const usable = parts.builtIn ? !ONLY_AT_HOME.has(parts.name) : known(type)
