@@ -4,7 +4,7 @@ import { query, startPrimary, startReplica } from '../../hack/services/postgres.
 import type { Transport } from '../../lib/kube/transport.ts'
 import { type BackfillBed, type BackfillOptions, closeGate, gateAt, openBed } from './backfill-fixture.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
-import { sourceUrl, tempDir, waitForReplica } from './services.ts'
+import { sourceUrl, tempDir, waitForReplica, withClient } from './services.ts'
 
 let transport: Transport
 const never = new AbortController().signal
@@ -187,6 +187,29 @@ describe('a backfill that is interrupted', () => {
   })
 })
 
+describe('a key range scan', () => {
+  it('loses no row to a rewrite that it had to wait for', async () => {
+    const backfill = { chunkRows: 1_000, parallelism: 1, scan: 'Key', readFrom: 'Primary' }
+    await withBed('alter', gated({ backfill }), async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const running = bed.run()
+      await bed.hold()
+      await gate.reached()
+      await withClient(bed.source.url, async (owner) => {
+        await owner.query('begin')
+        const alter = owner.query('alter table t add column v float default random()')
+        await untilLockAwaited(bed, 'AccessExclusiveLock')
+        await gate.open()
+        await alter
+        await untilLockAwaited(bed, 'AccessShareLock')
+        await owner.query('commit')
+      })
+      await running.done
+      expect(await query(bed.destinationUrl, 'select count(*)::int as n from t')).toEqual([{ n: 10_000 }])
+    })
+  })
+})
+
 describe('a block range scan', () => {
   const ctid = { chunkRows: 1_000, scan: 'Ctid', parallelism: 1 }
   // 10,000 rows of about 100 bytes: 19 blocks to a chunk of 1,000.
@@ -242,16 +265,7 @@ describe('a block range scan', () => {
       await bed.hold()
       await gate.reached()
       const vacuum = query(bed.source.url, 'vacuum full t')
-      await until(
-        async () =>
-          (
-            await query(
-              bed.source.url,
-              `select 1 from pg_locks where mode = 'AccessExclusiveLock' and not granted`,
-            )
-          ).length > 0,
-        { what: 'VACUUM FULL to wait', timeoutMs: 30_000 },
-      )
+      await untilLockAwaited(bed, 'AccessExclusiveLock')
       await gate.open()
       await vacuum
       await running.done
@@ -382,6 +396,15 @@ describe('a replica that has to choose between replay and a query', () => {
     }
   })
 })
+
+/** Waits until somebody waits for a lock of that strength on the primary. */
+async function untilLockAwaited(bed: BackfillBed, mode: string): Promise<void> {
+  const waiting = `select 1 from pg_locks where mode = '${mode}' and not granted`
+  await until(async () => (await query(bed.source.url, waiting)).length > 0, {
+    what: `a wait for ${mode}`,
+    timeoutMs: 30_000,
+  })
+}
 
 /** Ends the session that has had a transaction open for longest. */
 async function endSnapshotHolder(url: string): Promise<void> {

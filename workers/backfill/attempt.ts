@@ -1,4 +1,5 @@
 import { failpoint } from '../../lib/failpoints.ts'
+import { sleep } from '../../lib/sleep.ts'
 import type { Fence, LedgerBackfill } from '../destination/ledger.ts'
 import type { Connection } from '../source/connect.ts'
 import { isSameServer } from '../source/identity.ts'
@@ -10,6 +11,9 @@ import type { Attempt } from './context.ts'
 import { copyChunks } from './copy.ts'
 import { makePlan, type Survey } from './plan.ts'
 import { proveServer, type ScanServer } from './server.ts'
+
+/** Between two rounds, so that a server that comes and goes does not make them spin. */
+const PAUSE_MILLISECONDS = 500
 
 /**
  * Copies a held table from wherever the ledger says that earlier attempts got to, and records *copied*.
@@ -23,7 +27,6 @@ export async function copyTable(attempt: Attempt): Promise<LedgerBackfill> {
   attempt.progressed()
   const fence: Fence = { uid, attempt: row.attempt }
   report.facts({ attempt: row.attempt, holdLSN: formatLSN(row.holdLSN), actionDone: row.actionDone })
-  const resumed = row.actionDone
   const held = createHeldSnapshot()
   let rewritten = false
   try {
@@ -36,7 +39,6 @@ export async function copyTable(attempt: Attempt): Promise<LedgerBackfill> {
       const survey = await surveyOn(current, server)
       await failpoint('backfill.proven')
       row = await act(current, row, fence)
-      if (resumed) await ensureTarget(current)
       const start = await whereToStart(current, row, rewritten, held.usable())
       if (start !== 'resume') {
         await held.release()
@@ -47,6 +49,7 @@ export async function copyTable(attempt: Attempt): Promise<LedgerBackfill> {
       const outcome = await copyChunks(current, { server, row, fence, snapshot: held.usable() })
       if (outcome === 'complete') return await destination.ledger.recordCopied(fence, signal)
       rewritten = outcome === 'replan'
+      await sleep(PAUSE_MILLISECONDS, signal)
     }
   } finally {
     await held.release()
@@ -86,11 +89,6 @@ async function act(attempt: Attempt, row: LedgerBackfill, fence: Fence): Promise
   report.facts({ actionDone: true })
   attempt.progressed()
   return backfill
-}
-
-// A column that the source got since the action ran is read from now on, so it must be there.
-async function ensureTarget({ destination, settings, definition, signal }: Attempt): Promise<void> {
-  await destination.ensureTable(settings.target, definition, settings.options, signal)
 }
 
 /**

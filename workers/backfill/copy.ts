@@ -46,7 +46,7 @@ function createCrew(attempt: Attempt, round: CopyRound, chunks: ChunkQueue) {
   const bell = createBell()
   let verdict: 'reopen' | 'replan' | 'stop' | undefined
   let failure: unknown
-  let failuresInRow = 0
+  let lastSuccess = performance.now()
 
   function end(how: 'reopen' | 'replan' | 'stop', error?: unknown): void {
     if (verdict === 'stop' || (verdict === 'replan' && how === 'reopen')) return
@@ -91,7 +91,7 @@ function createCrew(attempt: Attempt, round: CopyRound, chunks: ChunkQueue) {
       await handle(reader, chunk, error)
       return false
     }
-    failuresInRow = 0
+    lastSuccess = performance.now()
     attempt.progressed()
     report.waiting(undefined)
     report.progress(chunks.progress())
@@ -101,16 +101,15 @@ function createCrew(attempt: Attempt, round: CopyRound, chunks: ChunkQueue) {
 
   async function handle(reader: Reader, chunk: LedgerChunk, thrown: unknown): Promise<void> {
     if (signal.aborted) return end('stop', signal.reason)
-    failuresInRow += 1
     const error = toMillraceError(thrown)
-    const judged = judgeChunk(error, scan, failuresInRow)
+    const judged = judgeChunk(error, scan, performance.now() - lastSuccess)
     metrics.chunkFailed(error.code)
     log.warn(
       { chunk: chunk.chunk, code: error.code, reason: error.message, verdict: judged },
       'A chunk failed',
     )
     if (judged === 'stop') return end('stop', error)
-    report.waiting(`trying a chunk again: ${error.message}`)
+    report.trouble(error)
     if (judged !== 'split' || !(await split(reader, chunk))) chunks.putBack(chunk)
     bell.ring()
     if (judged === 'reopen' || judged === 'replan') end(judged)

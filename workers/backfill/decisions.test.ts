@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { ERROR_CODES, type ErrorCode, MillraceError } from '../../lib/errors.ts'
 import {
+  CHUNK_PATIENCE_MILLISECONDS,
   holdPatience,
   judgeAttempt,
   judgeChunk,
-  MAX_CHUNK_FAILURES,
   PATIENCE_MILLISECONDS,
 } from './decisions.ts'
 
@@ -31,22 +31,22 @@ describe('judgeChunk', () => {
     ['ValueRejected', 'stop'],
     ['Internal', 'stop'],
   ])('%s: %s', (code, expected) => {
-    expect(judgeChunk(error(code), 'Key', 1)).toBe(expected)
+    expect(judgeChunk(error(code), 'Key', 0)).toBe(expected)
   })
 
   it('takes a missing partition for a plan that is void, and a missing table for the end of the attempt', () => {
-    expect(judgeChunk(error('TableNotFound'), 'Ctid', 1)).toBe('replan')
-    expect(judgeChunk(error('TableNotFound'), 'Key', 1)).toBe('stop')
+    expect(judgeChunk(error('TableNotFound'), 'Ctid', 0)).toBe('replan')
+    expect(judgeChunk(error('TableNotFound'), 'Key', 0)).toBe('stop')
   })
 
   it('makes a chunk smaller that ran out of time', () => {
-    expect(judgeChunk(error('DeadlineExceeded', true), 'Key', 1)).toBe('split')
+    expect(judgeChunk(error('DeadlineExceeded', true), 'Key', 0)).toBe('split')
   })
 
   it('gives up trying chunks when none of them gets through', () => {
-    expect(judgeChunk(error('ReplicaConflict'), 'Key', MAX_CHUNK_FAILURES - 1)).toBe('split')
-    expect(judgeChunk(error('ReplicaConflict'), 'Key', MAX_CHUNK_FAILURES)).toBe('stop')
-    expect(judgeChunk(error('SnapshotLost'), 'Key', MAX_CHUNK_FAILURES)).toBe('reopen')
+    expect(judgeChunk(error('ReplicaConflict'), 'Key', CHUNK_PATIENCE_MILLISECONDS - 1)).toBe('split')
+    expect(judgeChunk(error('ReplicaConflict'), 'Key', CHUNK_PATIENCE_MILLISECONDS)).toBe('stop')
+    expect(judgeChunk(error('SnapshotLost'), 'Key', CHUNK_PATIENCE_MILLISECONDS)).toBe('reopen')
   })
 })
 

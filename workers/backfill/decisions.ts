@@ -13,18 +13,26 @@ export type ChunkVerdict =
   /** Nothing that more tries of this chunk would help. */
   | 'stop'
 
-/** After so many failures in a row of all readers together, the whole is looked at again from the start. */
-export const MAX_CHUNK_FAILURES = 8
+/**
+ * How long chunks may fail, all of them, before everything is looked at again from the start, milliseconds. Long enough for a
+ * server to restart: the snapshot that the copy is read under does not survive the end of an attempt.
+ */
+export const CHUNK_PATIENCE_MILLISECONDS = 10 * 60 * 1000
 
 /**
- * @param failuresInRow failures of any chunk since the last one that succeeded, this one included
+ * @param failingMilliseconds since the last chunk that succeeded, or since the copying began
  */
-export function judgeChunk(error: MillraceError, scan: 'Key' | 'Ctid', failuresInRow: number): ChunkVerdict {
+export function judgeChunk(
+  error: MillraceError,
+  scan: 'Key' | 'Ctid',
+  failingMilliseconds: number,
+): ChunkVerdict {
   if (error.code === 'SnapshotLost' || error.code === 'ReplicaBehind') return 'reopen'
   if (error.code === 'TableRewritten') return 'replan'
   // A partition that was dropped; of a whole table the next look at the catalog will tell.
   if (error.code === 'TableNotFound' && scan === 'Ctid') return 'replan'
-  if (!error.retryable || ENDS_ATTEMPT.has(error.code) || failuresInRow >= MAX_CHUNK_FAILURES) return 'stop'
+  if (!error.retryable || ENDS_ATTEMPT.has(error.code)) return 'stop'
+  if (failingMilliseconds >= CHUNK_PATIENCE_MILLISECONDS) return 'stop'
   return error.code === 'ReplicaConflict' || error.code === 'DeadlineExceeded' ? 'split' : 'retry'
 }
 
