@@ -243,6 +243,24 @@ describe('a destination action', () => {
     expect(await rowsOf(definition)).toEqual([])
   })
 
+  it('that has begun makes another attempt wait, which then finds it done', async () => {
+    const definition = await heldTable('a5')
+    const action = await request('a5', definition, 1)
+    const pending = await withClient(url, async (reader) => {
+      await reader.query('begin')
+      await reader.query('select * from a5')
+      const acting = one.runAction(action, never)
+      await waitingForLocks(1)
+      const next = two.ledger.beginAttempt('a5', never)
+      await waitingForLocks(2)
+      return [acting, next] as const
+    })
+    expect(await Promise.all(pending)).toMatchObject([
+      { backfill: { actionDone: true, attempt: 1 } },
+      { actionDone: true, attempt: 2 },
+    ])
+  })
+
   it('of a replaced attempt is refused, and the second call of an attempt does nothing', async () => {
     const definition = await heldTable('a3')
     await two.ledger.beginAttempt('a3', never)
