@@ -68,7 +68,10 @@ async function deletionFacts(
 ): Promise<DeletionFacts> {
   const { uid, namespace } = pipeline.metadata
   const cleanup = cleanupOf(pipeline, stores.jobs.by('pipelineUid', uid))
-  const jobs = stores.jobs.by('pipelineUid', uid).filter((job) => job !== cleanup)
+  // One that has ended makes no more pods. That of a person's TableBackfill stays with it, for its logs.
+  const isOver = (job: Job) =>
+    jobCondition(job, 'Complete') !== undefined || jobCondition(job, 'Failed') !== undefined
+  const jobs = stores.jobs.by('pipelineUid', uid).filter((job) => job !== cleanup && !isOver(job))
   const pods = livePods(stores.pods.by('pipelineUid', uid)).filter(
     (pod) => pod.metadata.labels?.['app.kubernetes.io/component'] !== 'cleanup',
   )

@@ -7,7 +7,7 @@ export interface DeletionFacts {
   readonly deployments: number
   /** TableBackfills that belong to it. */
   readonly ownBackfills: number
-  /** Jobs of any backfill of it. */
+  /** Jobs of any backfill of it that have not ended. */
   readonly backfillJobs: number
   /** Pods of capture, apply and backfills that have not gone. */
   readonly pods: number
