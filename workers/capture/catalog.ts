@@ -1,5 +1,5 @@
 import { quoteTable } from '../../lib/sql.ts'
-import { chooseKey, IDENTITIES } from '../source/catalog.ts'
+import { chooseKey, IDENTITIES, literalText } from '../source/catalog.ts'
 import { UNIQUE_INDEXES } from '../source/catalog-queries.ts'
 import type { Connection, TextRow } from '../source/connect.ts'
 import type { Fingerprint, FingerprintColumn, FingerprintLeaf } from './fingerprint.ts'
@@ -54,15 +54,14 @@ export async function readKey(connection: Connection, oid: number): Promise<read
   )
 }
 
-// A default is computed for every row when it is volatile or an identity; PostgreSQL keeps the one value of any other
-// beside the column. (Whether the table was rewritten at all is told by its filenodes.)
 const FACTS = `
   SELECT c.oid::text AS oid,
     (SELECT json_agg(json_build_array(a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
               (SELECT json_object_agg(e.oid, e.enumlabel ORDER BY e.oid) FROM pg_enum e
                WHERE e.enumtypid = coalesce(nullif(t.typelem, 0), t.oid)),
-              (a.atthasdef OR a.attidentity <> '') AND NOT a.atthasmissing) ORDER BY a.attnum)
+              pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', a.atthasmissing) ORDER BY a.attnum)
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns,
     c.relnatts AS last_number,
     (SELECT json_agg(json_build_array(i.indisprimary, i.indisreplident,
@@ -99,20 +98,38 @@ export async function readFingerprint(connection: Connection, oid: number): Prom
   return row && toFingerprint(row)
 }
 
+type ColumnFacts = [
+  number: number,
+  name: string,
+  type: string,
+  labels: Record<string, string> | null,
+  expression: string | null,
+  isIdentity: boolean,
+  hasOneValue: boolean,
+]
+
+/**
+ * Whether an ADD COLUMN with this default had to compute a value for each row. Of one that is the same for all PostgreSQL keeps
+ * the value beside the column, until the table is rewritten for another reason; a literal gives itself away even then.
+ */
+function isComputed(expression: string | null, hasOneValue: boolean): boolean {
+  return expression !== null && !hasOneValue && literalText(expression) === undefined
+}
+
 function toFingerprint(row: TextRow): Fingerprint {
-  const columns = parse<[number, string, string, Record<string, string> | null, boolean]>(row.columns)
+  const columns = parse<ColumnFacts>(row.columns)
   const indexes = parse<[boolean, boolean, number[]]>(row.indexes)
   const leaves = parse<[number, string, number | string]>(row.leaves)
   const wanted = row.identity === 'i' ? 1 : 0
   return {
     oid: Number(row.oid),
     columns: columns.map(
-      ([number, name, type, labels, computed]): FingerprintColumn => ({
+      ([number, name, type, labels, expression, isIdentity, hasOneValue]): FingerprintColumn => ({
         number,
         name,
         type,
         labels,
-        computed,
+        computed: isIdentity || isComputed(expression, hasOneValue),
       }),
     ),
     lastNumber: Number(row.last_number),

@@ -5,6 +5,7 @@ import { tableLabel } from '../source/table.ts'
 import { writeLargeRow } from './large-line.ts'
 import { createLargeRowReader, type LargeRowReader } from './large-row.ts'
 import { sinkBytes, writeBytes } from './lines.ts'
+import { collector } from './memory.ts'
 import type { Channel, Outgoing } from './outgoing.ts'
 import {
   type BeginMessage,
@@ -74,6 +75,8 @@ export interface Changes {
 
 /** A row larger than this waits until everything before it is sent, so that it has the memory for itself. */
 const HUGE_ROW = 4 * 1024 * 1024
+/** Bytes of huge rows after which the chunks they came in are freed. */
+const COLLECT_AFTER = 8 * 1024 * 1024
 const XLOG_DATA = 0x77
 const KEEPALIVE = 0x6b
 const XLOG_HEADER = 25
@@ -253,9 +256,15 @@ export function createChanges(options: ChangesOptions): Changes {
   let largeReader: LargeRowReader | undefined
   let largeRelation: Relation | undefined
   let prefix = Buffer.alloc(0)
+  let uncollected = 0
 
   // The first bytes decide what it is: a row, or somebody else's huge message, of which only the count matters.
   function largePiece(buffer: Buffer, start: number, end: number): void {
+    uncollected += end - start
+    if (uncollected >= COLLECT_AFTER) {
+      collector.recent()
+      uncollected = 0
+    }
     let from = start
     if (prefix.length < XLOG_HEADER + 2) {
       const taken = Math.min(end - start, XLOG_HEADER + 2 - prefix.length)

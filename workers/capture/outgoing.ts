@@ -87,6 +87,36 @@ export function createOutgoing(): Outgoing {
   }
 }
 
+/**
+ * Cuts batches into consecutive sends of about `limit` bytes, in order within each topic: what a huge run needs on its way
+ * is then needed for a part of it at a time.
+ */
+export function toPortions(batches: readonly TopicBatch[], limit: number): TopicBatch[][] {
+  const portions: TopicBatch[][] = []
+  let portion: TopicBatch[] = []
+  let size = 0
+  const finish = () => {
+    if (portion.length > 0) portions.push(portion)
+    portion = []
+    size = 0
+  }
+  for (const { topic, records } of batches) {
+    let taken: OutgoingRecord[] = []
+    for (const record of records) {
+      if (size > 0 && size + record.value.length > limit) {
+        if (taken.length > 0) portion.push({ topic, records: taken })
+        taken = []
+        finish()
+      }
+      taken.push(record)
+      size += record.value.length
+    }
+    if (taken.length > 0) portion.push({ topic, records: taken })
+  }
+  finish()
+  return portions
+}
+
 /** One record, or the parts of a run that is too large for one. Large pieces are passed on without a copy. */
 export function toRecords(pieces: readonly Buffer[]): OutgoingRecord[] {
   const values: Buffer[] = []

@@ -93,8 +93,8 @@ async function persist(context: Input, watch: PipelineWatch, report: Report): Pr
             const fresh = await kube.get<Pipeline>(pipelineResource(env.namespace), env.pipeline, signal)
             return fresh?.metadata.uid === env.pipelineUid ? fresh.spec : undefined
           },
-          specVersion: watch.version,
-          specChanged: watch.changed,
+          specVersion: () => generation(watch),
+          specChanged: (since, signal) => generationChange(watch, since, signal),
           unusable,
           stop,
           onStreaming() {
@@ -118,6 +118,17 @@ async function persist(context: Input, watch: PipelineWatch, report: Report): Pr
       settled.close()
       await queue.close()
     }
+  }
+}
+
+// Every status that anybody writes is a change of the object too.
+function generation(watch: PipelineWatch): number {
+  return watch.pipeline()?.metadata.generation ?? 0
+}
+
+async function generationChange(watch: PipelineWatch, since: number, signal: AbortSignal): Promise<void> {
+  for (let version = watch.version(); generation(watch) === since; ) {
+    version = await watch.changed(version, signal)
   }
 }
 

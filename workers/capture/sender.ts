@@ -1,8 +1,9 @@
 import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
-import type { OutgoingRecord, Queue } from '../queue/queue.ts'
+import type { OutgoingRecord, Queue, TopicBatch } from '../queue/queue.ts'
 import type { LSN } from '../source/lsn.ts'
-import type { Channel, Outgoing } from './outgoing.ts'
+import { collector } from './memory.ts'
+import { type Channel, type Outgoing, toPortions } from './outgoing.ts'
 
 /** Brings what is written into the queue, and keeps account of what is safe there. */
 export interface Sender {
@@ -44,6 +45,8 @@ export interface SenderOptions {
   readonly onRecorded: (lsn: LSN) => void
 }
 
+/** Bytes that are handed to the queue at once. */
+const PORTION = 4 * 1024 * 1024
 /** Waited for more changes before a few are sent, milliseconds. */
 const LINGER = 10
 /** Bytes that are sent without waiting for more. */
@@ -94,11 +97,12 @@ export function createSender(options: SenderOptions): Sender {
   async function send(signal: AbortSignal): Promise<void> {
     const through = options.through()
     const { batches, channels, bytes } = outgoing.take()
+    const portions = toPortions(batches.splice(0), PORTION)
     const done = callbacks
     callbacks = []
-    if (batches.length > 0) {
+    if (portions.length > 0) {
       inFlight = bytes
-      await around('capture.send', () => queue.send(batches, signal))
+      await sendPortions(portions, signal)
       inFlight = 0
       oldest = outgoing.bytes() > 0 ? performance.now() : 0
       sentSinceRecord = true
@@ -109,6 +113,16 @@ export function createSender(options: SenderOptions): Sender {
     }
     acknowledged = through
     for (const callback of done) callback()
+  }
+
+  /** Takes each portion out of the list, so that what was sent can be freed. */
+  async function sendPortions(portions: TopicBatch[][], signal: AbortSignal): Promise<void> {
+    const isHuge = portions.length > 1 && portions.some((portion) => portion.some(hasParts))
+    for (let portion = portions.shift(); portion; portion = portions.shift()) {
+      await queue.send(portion, signal)
+      portion.length = 0
+      if (isHuge) collector.everything()
+    }
   }
 
   async function record(signal: AbortSignal): Promise<void> {
@@ -183,4 +197,8 @@ export function createSender(options: SenderOptions): Sender {
     unacknowledged,
     waitingFor: () => (oldest === 0 ? 0 : performance.now() - oldest),
   }
+}
+
+function hasParts(batch: TopicBatch): boolean {
+  return batch.records.some((record) => record.headers !== undefined)
 }

@@ -42,7 +42,7 @@ export interface TablesOptions {
 }
 
 /** Between two looks at the catalog when all is well, milliseconds. */
-const LOOK = 30_000
+const LOOK = 15_000
 /** The same while some table cannot join. */
 const RETRY = 5_000
 
