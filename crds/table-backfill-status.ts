@@ -2,7 +2,7 @@
 
 import { BACKFILL_CONDITIONS, BACKFILL_PHASES, BACKFILL_QUEUE_STATES, COPY_STAGES } from './api.ts'
 import { conditions } from './conditions.ts'
-import { boolean, type Infer, object, oneOf, optional, string } from './schema.ts'
+import { boolean, type Infer, list, object, oneOf, optional, string } from './schema.ts'
 import { code, count, lsn, MESSAGE_LENGTH, message, time } from './shapes.ts'
 
 const failed = object(
@@ -31,6 +31,18 @@ const copy = object(
     releaseLSN: lsn('Position of the release in the log: the end of draining.'),
     actionDone: optional(
       boolean({ description: 'Whether the destination table has been made, emptied or dropped as asked.' }),
+    ),
+    warnings: optional(
+      list(
+        string({
+          description: 'What else was changed, for example a view that went with its table.',
+          maxLength: 1024,
+        }),
+        {
+          description: 'What making, emptying or dropping the destination table has changed beside it.',
+          maxItems: 20,
+        },
+      ),
     ),
     failed: optional(failed),
   },
