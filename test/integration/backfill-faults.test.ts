@@ -107,7 +107,10 @@ describe('a backfill that is interrupted', () => {
       await gate.reached()
       await untilDone(bed, 9)
       await bed.patch({ cancel: true })
-      await running.done
+      await expect(running.done).rejects.toMatchObject({
+        code: 'NotHeld',
+        message: 'TableBackfill first was cancelled',
+      })
       await bed.destination.ledger.closeBackfill(
         {
           uid: bed.uid,
@@ -154,7 +157,7 @@ describe('a backfill that is interrupted', () => {
         never,
       )
       await gate.open()
-      await running.done
+      await expect(running.done).rejects.toMatchObject({ code: 'NotHeld', message: 'changes were lost' })
       expect(await query(bed.destinationUrl, 'select count(*)::int as n from t')).toEqual([{ n: 9_000 }])
       expect(await bed.copyStatus()).toMatchObject({
         failed: { code: 'SlotLost', message: 'changes were lost', retryable: false },

@@ -194,11 +194,18 @@ describe('a table may be', () => {
   it.each(['Truncate', 'Drop'] as const)('emptied before: %s', async (action) => {
     const source = `create table t (id bigint primary key, note text); insert into t select i, 'new' from generate_series(1, 1000) i`
     const destination = `create table t (id bigint primary key, note text);
+      create view seen as select note from t;
       insert into t select i, 'old' from generate_series(500, 1500) i`
     await withBed(`act_${action.toLowerCase()}`, { source, destination, action }, async (bed) => {
       await bed.complete()
       await expectEqual(bed)
       expect(await bed.ledgerRow()).toMatchObject({ append: true, actionDone: true })
+      const { warnings } = await bed.copyStatus()
+      expect(warnings).toEqual(
+        action === 'Truncate'
+          ? undefined
+          : ['view public.seen depended on destination table public.t and was dropped with it'],
+      )
     })
   })
 })

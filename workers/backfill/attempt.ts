@@ -86,9 +86,18 @@ async function act(attempt: Attempt, row: LedgerBackfill, fence: Fence): Promise
   const request = { fence, backfill: row, target, definition, options }
   const { backfill, warnings } = await destination.runAction(request, signal)
   for (const warning of warnings) log.warn({ warning }, 'The destination action had a side effect')
-  report.facts({ actionDone: true })
+  report.facts({ actionDone: true, ...(warnings.length > 0 ? { warnings: toldWarnings(warnings) } : {}) })
   attempt.progressed()
   return backfill
+}
+
+const MOST_WARNINGS = 20
+const LONGEST_WARNING = 1_000
+
+function toldWarnings(warnings: readonly string[]): string[] {
+  const told = warnings.slice(0, MOST_WARNINGS).map((warning) => warning.slice(0, LONGEST_WARNING))
+  const more = warnings.length - told.length
+  return more > 0 ? [...told.slice(0, -1), `and ${more + 1} more, see the log of the pod`] : told
 }
 
 /**

@@ -20,9 +20,9 @@ const FAREWELL_MILLISECONDS = 10_000
 type Input = Pick<WorkerContext, 'env' | 'log' | 'kube' | 'metrics' | 'stop' | 'secrets' | 'health'>
 
 /**
- * The whole process of one TableBackfill. Resolves when there is nothing left for this Job to do: the release is written, or
- * the backfill was ended before (cancelled, deleted, closed in the ledger). Rejects when the process gives up or is asked
- * to stop; the next one goes on from the ledger.
+ * The whole process of one TableBackfill. Resolves when everything is copied and the release is written, and only then: a
+ * Job that completes counts as copied. Rejects when the process gives up, is asked to stop, or finds the backfill ended
+ * (cancelled, deleted, closed in the ledger); the next one goes on from the ledger.
  */
 export async function runBackfill(context: Input): Promise<void> {
   const { env, log, kube, stop } = context
@@ -52,18 +52,23 @@ export async function runBackfill(context: Input): Promise<void> {
       progressed = performance.now()
     },
   }
+  let closed: MillraceError | undefined
+  const isOver = (error: MillraceError) => error === closed || error.code === 'Cancelled'
   context.health.setReady(true)
   try {
     const row = await Promise.race([persist(job, context, signal, () => progressed), own.done])
-    if (row.state === 'closed') report.failed(closedError(row))
-    else report.stage('Done')
-    log.info({ state: row.state, rows: Number(row.rows), bytes: Number(row.bytes) }, 'Backfill ended')
+    if (row.state === 'closed') {
+      closed = closedError(row)
+      throw closed
+    }
+    report.stage('Done')
+    log.info({ state: row.state, rows: Number(row.rows), bytes: Number(row.bytes) }, 'Copied')
   } catch (thrown) {
-    const error = own.ended.aborted ? toMillraceError(own.ended.reason) : toMillraceError(thrown)
     if (stop.aborted) throw thrown
+    const error = own.ended.aborted ? toMillraceError(own.ended.reason) : toMillraceError(thrown)
     report.failed(error)
-    if (error.code !== 'Cancelled') throw error
-    log.info({ reason: error.message }, 'Backfill ended before its time')
+    // What ended the backfill is no fault of this attempt, whatever its code says: apply and the operator know better.
+    throw isOver(error) ? new MillraceError('NotHeld', error.message, { cause: error }) : error
   } finally {
     if (!stop.aborted) await farewell(report)
     writer.close()
