@@ -353,6 +353,16 @@ describe('a flush', () => {
     ])
   })
 
+  it('converts for the type that a column has now', async () => {
+    const { definition, row } = await fresh(['id integer', 'v integer'], ['id'])
+    const filled = await apply(row, definition, { upserts: [['1', '7']] })
+    await query(url, `alter table "${definition.name}" alter v type text`)
+    await apply(filled, define(definition.name, ['id integer', 'v text'], ['id']), {
+      upserts: [['2', '007']],
+    })
+    expect(await rowsOf(definition, 'v', 'id')).toEqual([{ v: '7' }, { v: '007' }])
+  })
+
   it('adds the columns that its definition has and the table lacks', async () => {
     const { definition, row } = await fresh(['id integer'], ['id'])
     const filled = await apply(row, definition, { upserts: [['1']] })
