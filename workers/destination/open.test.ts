@@ -19,8 +19,19 @@ it('opens PostgreSQL without connecting', () => {
   expect(open({ postgres }).kind).toBe('postgres')
 })
 
+it('opens Redshift without connecting, and without its SDK', () => {
+  const redshift = {
+    region: 'eu-central-1',
+    workgroupName: 'w',
+    database: 'd',
+    s3: { bucket: 'b', prefix: '' },
+    onUnfit: 'Null',
+    ledgerSchema: 'millrace',
+  }
+  expect(open({ redshift }).kind).toBe('redshift')
+})
+
 it.each([
-  [{ redshift: {} }, /spec\.destination\.redshift.*yet/],
   [{ postgres, redshift: {} }, /both of postgres and redshift found; set exactly one/],
   [{}, /neither of postgres and redshift found; set exactly one/],
 ])('refuses %o', (destination, message) => {

@@ -6,6 +6,7 @@ import type { TableName } from '../source/table.ts'
 import type { Destination } from './destination.ts'
 import { withFailpoints } from './failpoints.ts'
 import { openPostgresDestination } from './postgres/destination.ts'
+import { openRedshiftDestination } from './redshift/destination.ts'
 
 export interface DestinationOptions {
   readonly spec: Pick<PipelineSpec, 'destination'>
@@ -35,13 +36,7 @@ export function openDestination(options: DestinationOptions): Destination {
   const { postgres, redshift } = options.spec.destination
   if (postgres && !redshift)
     return withFailpoints(openPostgresDestination({ ...options, destination: postgres }))
-  if (redshift && !postgres) {
-    throw new MillraceError(
-      'InvalidSpec',
-      'spec.destination.redshift: this version cannot write to Amazon Redshift yet; use spec.destination.postgres',
-      { field: 'spec.destination.redshift' },
-    )
-  }
+  if (redshift && !postgres) return openRedshiftDestination({ ...options, destination: redshift })
   throw new MillraceError(
     'InvalidSpec',
     `spec.destination: ${postgres ? 'both' : 'neither'} of postgres and redshift found; set exactly one`,

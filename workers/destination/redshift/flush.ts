@@ -1,0 +1,227 @@
+import { createHash } from 'node:crypto'
+import { MillraceError } from '../../../lib/errors.ts'
+import { tableLabel } from '../../source/table.ts'
+import type { Batch, FlushResult } from '../destination.ts'
+import type { LedgerBackfill, LedgerTable } from '../ledger.ts'
+import type { Loadable, RedshiftContext } from './context.ts'
+import { tableGone, workName, writingFor } from './ensure-table.ts'
+import { isMissingColumn, isMissingTable, StatementFailure } from './failures.ts'
+import { FILLED, type FlushRows, flushRows } from './flush-rows.ts'
+import { backfillContent, backfillId, TABLE_ID, tableContent, toBackfill } from './ledger-rows.ts'
+import { GuardFailed, type LedgerTransaction, type Work } from './ledger-store.ts'
+import { writeFailure } from './load-failure.ts'
+import { quoteTableName } from './names.ts'
+import type { RedshiftType } from './redshift-type.ts'
+import { changed, conflict } from './transitions.ts'
+import { createUpload } from './upload.ts'
+import {
+  copyStageSQL,
+  countCopiedSQL,
+  FLUSH_STAGE,
+  insertRow,
+  missingSQL,
+  type Writing,
+} from './write-sql.ts'
+
+/** Keys that one query looks for. */
+const LOOKED_FOR = 400
+
+/**
+ * `Destination.flush`: at most one file with its manifest and one transaction, which moves the ledger's row as well. What it did
+ * is asked of the ledger where no answer came.
+ */
+export async function flush(
+  context: RedshiftContext,
+  batch: Batch,
+  signal: AbortSignal,
+): Promise<FlushResult> {
+  // Nothing is applied to a table that a backfill holds (invariant I3); the transaction's guard makes sure that this is still so.
+  if (batch.ledger.heldBy !== '') throw changed(batch.ledger)
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await attemptFlush(context, batch, signal)
+    } catch (error) {
+      // The table is not what this process remembers; once is enough to learn what it is now.
+      if (!(error instanceof StatementFailure) || attempt > 1) {
+        throw error instanceof StatementFailure
+          ? await writeFailure(context, error, batch.ledger.destination, undefined, signal)
+          : error
+      }
+    }
+  }
+}
+
+async function attemptFlush(
+  context: RedshiftContext,
+  batch: Batch,
+  signal: AbortSignal,
+): Promise<FlushResult> {
+  const { store } = context
+  const { ledger, nextOffset, position, facts } = batch
+  const next: LedgerTable = { ...ledger, ...facts, nextOffset, position }
+  const writing = writesRows(batch)
+    ? await writingFor(context, { target: ledger.destination, ...batch }, signal)
+    : undefined
+  const drained = batch.drained === undefined ? undefined : await copiedBackfill(context, batch, signal)
+  const rows = writing && flushRows(batch, writing)
+  const loaded = rows && (await load(context, batch, rows, signal))
+  const transaction: LedgerTransaction = {
+    ledger: store.of(ledger.table),
+    name: `millrace apply ${tableLabel(ledger.destination)}`,
+    expect: [
+      { id: TABLE_ID, version: ledger.version },
+      ...(drained ? [{ id: backfillId(drained.uid), version: drained.version }] : []),
+    ],
+    work: rows && loaded ? [...rows.before, ...loaded.work, ...rows.after] : [],
+    writes: [
+      { content: tableContent(next), from: ledger.version },
+      ...(drained
+        ? [
+            {
+              content: backfillContent({ ...drained, state: 'drained' }, context.now()),
+              from: drained.version,
+            },
+          ]
+        : []),
+    ],
+    ...(rows?.last !== undefined && { last: rows.last }),
+  }
+  try {
+    await store.commit(transaction, signal, (failure) => failure)
+  } catch (error) {
+    if (error instanceof GuardFailed) {
+      context.files.discard(loaded?.keys ?? [])
+      if (error.guard === FILLED && rows) return missing(context, batch, rows, signal)
+      throw error.guard === undefined ? changed(ledger) : lost(batch, error.guard)
+    }
+    if (error instanceof StatementFailure) {
+      context.files.discard(loaded?.keys ?? [])
+      throw await failed(context, batch, error, writing, signal)
+    }
+    // Nobody knows what became of it: the file stays until it is swept.
+    throw error
+  }
+  context.files.discard(loaded?.keys ?? [])
+  return { kind: 'applied', ledger: { ...next, version: ledger.version + 1n } }
+}
+
+/** The failure itself where another try may mend it, else the error that tells of it. */
+async function failed(
+  context: RedshiftContext,
+  batch: Batch,
+  failure: StatementFailure,
+  writing: Writing | undefined,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const { destination } = batch.ledger
+  if (isMissingTable(failure) || isMissingColumn(failure)) {
+    const known = context.targets.delete(quoteTableName(destination))
+    if (known) return failure
+    if (isMissingTable(failure)) return tableGone({ target: destination })
+  }
+  return writeFailure(context, failure, destination, writing, signal)
+}
+
+function lost({ ledger }: Batch, guard: string): MillraceError {
+  return new MillraceError(
+    'DestinationUnavailable',
+    `destination table ${tableLabel(ledger.destination)}: COPY has not loaded what was sent (${guard}); nothing was written`,
+  )
+}
+
+async function copiedBackfill(
+  { store, known }: RedshiftContext,
+  { ledger, drained = '' }: Batch,
+  signal: AbortSignal,
+): Promise<LedgerBackfill> {
+  const name = store.of(ledger.table)
+  const row = (await store.readIds(name, [backfillId(drained)], signal)).get(backfillId(drained))
+  const found = row && toBackfill(row)
+  if (found) known.remember(name, found)
+  if (found?.state === 'copied') return found
+  // It may have been this very flush, of which the answer was lost: the transaction's guard tells.
+  if (found?.state === 'drained') return { ...found, version: found.version - 1n }
+  throw conflict(
+    `backfill ${found?.name ?? drained} cannot become drained: the ledger says ${found?.state ?? 'nothing of it'}`,
+  )
+}
+
+/** Which keys of a batch have unchanged columns and no row to take them from. */
+async function missing(
+  { store }: RedshiftContext,
+  batch: Batch,
+  rows: FlushRows,
+  signal: AbortSignal,
+): Promise<FlushResult> {
+  const { key, columns } = rows.writing
+  const partial = batch.upserts.filter((image) => image.includes(undefined))
+  const keys = partial.map((image) => key.map((index) => image[index] ?? ''))
+  if (batch.truncate) return { kind: 'missing', keys }
+  const types = key.map((index) => columns[index]?.type as RedshiftType)
+  const found: string[][] = []
+  for (let from = 0; from < keys.length; from += LOOKED_FOR) {
+    const expressions = keys.slice(from, from + LOOKED_FOR).map((each) => insertValues(types, each))
+    const answer = await store.query(
+      missingSQL(rows.writing, expressions, from),
+      `millrace look for rows of ${tableLabel(batch.ledger.destination)}`,
+      signal,
+    )
+    for (const row of answer) found.push(keys[Number(row.n)] as string[])
+  }
+  // Whoever put them there since then has done so for the next try.
+  if (found.length > 0) return { kind: 'missing', keys: found }
+  throw conflict(`rows of ${tableLabel(batch.ledger.destination)} appeared while they were looked for`)
+}
+
+function insertValues(types: readonly RedshiftType[], values: readonly string[]): string[] {
+  const row = insertRow(types, values)
+  return values.length === 1
+    ? [row.slice(1, -1)]
+    : types.map((type, index) => insertRow([type], [values[index] ?? null]).slice(1, -1))
+}
+
+/** Brings the rows into the stage: inside of statements when they are few, else through a file. */
+async function load(
+  context: RedshiftContext,
+  batch: Batch,
+  rows: FlushRows,
+  signal: AbortSignal,
+): Promise<{ work: readonly Work[]; keys: readonly string[] }> {
+  if (rows.inline) return { work: rows.inline, keys: [] }
+  const { files } = context
+  const { ledger } = batch
+  const hash = createHash('sha256')
+  const name = workName(ledger.pipeline, ledger.table.schema, ledger.table.name, ledger.version)
+  const upload = createUpload({
+    objects: await files.objects(),
+    prefix: `${files.prefix}apply/${name}-`,
+    fileBytes: Number.POSITIVE_INFINITY,
+  })
+  let uploaded: Loadable | undefined
+  let count = 0n
+  try {
+    for (const block of rows.lines()) {
+      const bytes = Buffer.from(block.text)
+      hash.update(bytes)
+      count += BigInt(block.rows)
+      await upload.write({ bytes, rowEnd: bytes.length }, signal)
+    }
+    const keys = await upload.finish(signal)
+    uploaded = await files.manifest(keys, `apply/${name}-${hash.digest('hex').slice(0, 16)}`, signal)
+  } catch (error) {
+    upload.abandon()
+    files.discard(upload.keys)
+    throw error
+  }
+  return {
+    work: [
+      { sql: copyStageSQL(rows.writing, FLUSH_STAGE, uploaded.source) },
+      { sql: countCopiedSQL(count), guard: 'the number of rows' },
+    ],
+    keys: uploaded.keys,
+  }
+}
+
+function writesRows(batch: Batch): boolean {
+  return batch.truncate || batch.upserts.length > 0 || batch.deletes.length > 0 || batch.keyless.length > 0
+}

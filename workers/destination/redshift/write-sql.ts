@@ -1,0 +1,276 @@
+import { SOFT_DELETE_COLUMN } from '../names.ts'
+import type { TargetTable } from './catalog.ts'
+import { literal, typedLiteral } from './literals.ts'
+import { NULL_TEXT } from './marks.ts'
+import { foldName, quoteName, quoteTableName } from './names.ts'
+import { type RedshiftType, typeText } from './redshift-type.ts'
+import { assertSQL } from './transaction-sql.ts'
+
+/** How rows of a definition are written into a table of the destination. */
+export interface Writing {
+  readonly table: TargetTable
+  /** Of the definition, in its order, with the types that the destination has. */
+  readonly columns: readonly WritingColumn[]
+  /** Where the key's columns stand in `columns`. */
+  readonly key: readonly number[]
+  /** The table has the column of soft deletes. */
+  readonly softColumn: boolean
+}
+
+export interface WritingColumn {
+  /** In the source. */
+  readonly name: string
+  readonly type: RedshiftType
+}
+
+/**
+ * The temporary table that rows of one transaction are gathered in. It goes with the Data API's session, at the end of the
+ * transaction, so that none is ever left behind. Its columns are `c0`, `c1`, … in the definition's order, after those that say
+ * what the row is for.
+ */
+export interface Stage {
+  readonly name: string
+  /** Columns before the definition's. */
+  readonly extra: readonly { readonly name: string; readonly type: RedshiftType }[]
+}
+
+const integer: RedshiftType = { kind: 'integer' }
+const letter: RedshiftType = { kind: 'char', length: 1 }
+
+/** Rows of a chunk: nothing but values. */
+export const CHUNK_STAGE: Stage = { name: '"millrace_rows"', extra: [] }
+/** Rows of a flush: `o` is what to do, `n` which pattern of unchanged columns (0: none), or how often. */
+export const FLUSH_STAGE: Stage = {
+  name: '"millrace_rows"',
+  extra: [
+    { name: 'o', type: letter },
+    { name: 'n', type: integer },
+  ],
+}
+
+/** What `o` is. */
+export const UPSERT = 'u'
+export const DELETE = 'd'
+/** Of a table without a key: one row more, and `n` rows less. */
+export const ADD = '+'
+export const REMOVE = '-'
+
+export function createStageSQL({ columns }: Writing, { name, extra }: Stage): string {
+  const typed = [
+    ...extra.map((column) => `${column.name} ${typeText(column.type)}`),
+    ...columns.map(({ type }, index) => `c${index} ${typeText(type)}`),
+  ]
+  return `CREATE TEMP TABLE ${name} (${typed.join(', ')})`
+}
+
+/** Where COPY reads from. */
+export interface CopySource {
+  readonly manifest: string
+  readonly iamRoleArn: string | undefined
+  /** Undefined: that of the cluster. */
+  readonly region: string | undefined
+}
+
+export function copyStageSQL({ columns }: Writing, { name, extra }: Stage, source: CopySource): string {
+  const list = [...extra.map((column) => column.name), ...columns.map((_, index) => `c${index}`)]
+  return copySQL(name, list, source)
+}
+
+/** Loads straight into the table. */
+export function copyTargetSQL({ table, columns }: Writing, source: CopySource): string {
+  return copySQL(
+    quoteTableName(table.name),
+    columns.map(({ name }) => quoteName(name)),
+    source,
+  )
+}
+
+// TRUNCATECOLUMNS, ACCEPTINVCHARS and MAXERROR are left out on purpose: what they would change or pass over was dealt with before.
+export function copySQL(
+  into: string,
+  columns: readonly string[],
+  { manifest, iamRoleArn, region }: CopySource,
+): string {
+  const role = iamRoleArn === undefined ? 'DEFAULT' : literal(iamRoleArn)
+  return `COPY ${into} (${columns.join(', ')}) FROM ${literal(manifest)} IAM_ROLE ${role}${region === undefined ? '' : ` REGION ${literal(region)}`} MANIFEST FORMAT CSV ZSTD NULL AS ${literal(NULL_TEXT)} DATEFORMAT 'auto' TIMEFORMAT 'auto' COMPUPDATE OFF STATUPDATE OFF`
+}
+
+/** Fails unless the COPY before it has loaded so many rows. */
+export function countCopiedSQL(rows: bigint): string {
+  return assertSQL(`PG_LAST_COPY_COUNT() = ${rows}`)
+}
+
+/** One row of an INSERT, as the file would have it. */
+export function insertRow(types: readonly RedshiftType[], values: readonly (string | null)[]): string {
+  return `(${types.map((type, index) => typedLiteral(type, values[index] ?? null)).join(', ')})`
+}
+
+export function insertStageSQL(
+  { columns }: Writing,
+  { name, extra }: Stage,
+  rows: readonly string[],
+): string {
+  const list = [...extra.map((column) => column.name), ...columns.map((_, index) => `c${index}`)]
+  return `INSERT INTO ${name} (${list.join(', ')}) VALUES ${rows.join(', ')}`
+}
+
+/** Gives staged rows the values of unchanged columns from the rows that are there; `n` becomes 0 where there was one. */
+export function fillSQL(writing: Writing, pattern: number, unchanged: readonly number[]): string {
+  const { columns } = writing
+  const sets = unchanged.map((index) => `c${index} = ${target(writing, columns[index]?.name ?? '')}`)
+  return `UPDATE ${FLUSH_STAGE.name} SET ${[...sets, 'n = 0'].join(', ')} FROM ${quoteTableName(writing.table.name)} WHERE ${FLUSH_STAGE.name}.n = ${pattern} AND ${sameKey(writing)}${alive(writing)}`
+}
+
+/** The same for more patterns than there is room for statements. */
+export function fillCasesSQL(writing: Writing, patterns: readonly (readonly number[])[]): string {
+  const { columns } = writing
+  const sets = columns.flatMap(({ name }, index) => {
+    const numbers = patterns.flatMap((unchanged, place) => (unchanged.includes(index) ? [place + 1] : []))
+    if (numbers.length === 0) return []
+    return `c${index} = CASE WHEN n IN (${numbers.join(', ')}) THEN ${target(writing, name)} ELSE c${index} END`
+  })
+  return `UPDATE ${FLUSH_STAGE.name} SET ${[...sets, 'n = 0'].join(', ')} FROM ${quoteTableName(writing.table.name)} WHERE ${FLUSH_STAGE.name}.n > 0 AND ${sameKey(writing)}${alive(writing)}`
+}
+
+/** Fails when staged rows still lack values. */
+export function assertFilledSQL(): string {
+  return assertSQL('COUNT(*) = 0', `${FLUSH_STAGE.name} WHERE n > 0`)
+}
+
+/** Which of some keys the table has no row for. Each key is a list of expressions; the result's `n` is its place. */
+export function missingSQL(writing: Writing, keys: readonly (readonly string[])[], first: number): string {
+  const rows = keys.map(
+    (key, index) =>
+      `SELECT ${first + index} AS n, ${key.map((value, place) => `${value} AS c${writing.key[place]}`).join(', ')}`,
+  )
+  return `SELECT s.n FROM (${rows.join(' UNION ALL ')}) AS s WHERE NOT EXISTS (SELECT 1 FROM ${quoteTableName(writing.table.name)} WHERE ${sameKey(writing, 's')}${alive(writing)})`
+}
+
+/** Marks rows as deleted whose key is staged to be. */
+export function softDeleteSQL(writing: Writing): string {
+  return `UPDATE ${quoteTableName(writing.table.name)} SET ${SOFT} = TRUE FROM ${FLUSH_STAGE.name} WHERE o = '${DELETE}' AND ${sameKey(writing)}`
+}
+
+/** Takes away the rows whose key is staged; `o` restricts what for. */
+export function deleteSQL(writing: Writing, stage: Stage, o?: string): string {
+  const only = o === undefined ? '' : `o = '${o}' AND `
+  return `DELETE FROM ${quoteTableName(writing.table.name)} USING ${stage.name} WHERE ${only}${sameKey(writing, stage.name)}`
+}
+
+export function insertSQL(writing: Writing, stage: Stage, o?: string): string {
+  const { table, columns, softColumn } = writing
+  const names = columns.map(({ name }) => quoteName(name))
+  const values = columns.map((_, index) => `c${index}`)
+  if (softColumn) {
+    names.push(SOFT)
+    values.push('FALSE')
+  }
+  return `INSERT INTO ${quoteTableName(table.name)} (${names.join(', ')}) SELECT ${values.join(', ')} FROM ${stage.name}${o === undefined ? '' : ` WHERE o = '${o}'`}`
+}
+
+/** Empties the table within the transaction. A soft deletion keeps the rows. */
+export function emptySQL({ table }: Pick<Writing, 'table'>, how: 'hard' | 'soft'): string {
+  const name = quoteTableName(table.name)
+  return how === 'hard'
+    ? `DELETE FROM ${name}`
+    : `UPDATE ${name} SET ${SOFT} = TRUE WHERE NOT COALESCE(${SOFT}, FALSE)`
+}
+
+/** Empties the table and commits the transaction. */
+export function truncateSQL({ table }: Pick<Writing, 'table'>): string {
+  return `TRUNCATE ${quoteTableName(table.name)}`
+}
+
+/**
+ * Takes away rows of a table without a key: of every staged row to be removed, exactly `n` equal ones. Redshift has nothing to tell
+ * equal rows apart by, so all of them are taken out, numbered, and those too many put back.
+ */
+export function removeEqualSQL(writing: Writing, how: 'hard' | 'soft'): string[] {
+  const { table, columns, softColumn } = writing
+  const name = quoteTableName(table.name)
+  const kept = '"millrace_kept"'
+  const equal = columns
+    .map((column, index) => equals(target(writing, column.name), `s.c${index}`, column.type))
+    .join(' AND ')
+  const living = softColumn ? ` AND NOT COALESCE(${qualifier(table)}.${SOFT}, FALSE)` : ''
+  const all = [...table.columns.map((column) => quoteName(column.name))]
+  const list = all.join(', ')
+  // Staged once more, numbered: to number rows by.
+  const staged = `(SELECT ROW_NUMBER() OVER (ORDER BY n) AS i, * FROM ${FLUSH_STAGE.name} WHERE o = '${REMOVE}') AS s`
+  const matched = `FROM ${name} JOIN ${staged} ON ${equal}${living}`
+  return [
+    `CREATE TEMP TABLE ${kept} AS SELECT ${all.map((column) => `${qualifier(table)}.${column}`).join(', ')}, ROW_NUMBER() OVER (PARTITION BY s.i ORDER BY s.i) AS millrace_nth, s.n AS millrace_removed ${matched}`,
+    `DELETE FROM ${name} USING ${FLUSH_STAGE.name} AS s WHERE s.o = '${REMOVE}' AND ${equal}${living}`,
+    `INSERT INTO ${name} (${list}) SELECT ${list} FROM ${kept} WHERE millrace_nth > millrace_removed`,
+    ...(how === 'soft'
+      ? [
+          `INSERT INTO ${name} (${list}) SELECT ${all.map((column) => (column === SOFT ? 'TRUE' : column)).join(', ')} FROM ${kept} WHERE millrace_nth <= millrace_removed`,
+        ]
+      : []),
+  ]
+}
+
+const SOFT = quoteName(SOFT_DELETE_COLUMN)
+
+/** A row that is deleted, if softly, has nothing to give to another that comes later under its key. */
+function alive({ table, softColumn }: Writing): string {
+  return softColumn ? ` AND NOT COALESCE(${qualifier(table)}.${SOFT}, FALSE)` : ''
+}
+
+// Redshift takes no alias in DELETE, and the schema's name only where the table is named.
+function qualifier(table: TargetTable): string {
+  return quoteName(table.name.name)
+}
+
+function target({ table }: Writing, column: string): string {
+  return `${qualifier(table)}.${quoteName(column)}`
+}
+
+function sameKey(writing: Writing, stage = FLUSH_STAGE.name): string {
+  return writing.key
+    .map((index) => {
+      const column = writing.columns[index] as WritingColumn
+      const [there, here] = [target(writing, column.name), `${stage}.c${index}`]
+      // Redshift compares texts without their trailing blanks, the source does not.
+      return column.type.kind === 'varchar'
+        ? `${there} = ${here} AND LEN(${there}) = LEN(${here})`
+        : `${there} = ${here}`
+    })
+    .join(' AND ')
+}
+
+/** SQL: equal, or both NULL. COALESCE and not OR, so that rows can be found by hashing. */
+function equals(a: string, b: string, { kind }: RedshiftType): string {
+  const nulls = `(${a} IS NULL) = (${b} IS NULL)`
+  switch (kind) {
+    case 'varchar':
+    case 'char':
+      return `COALESCE(${a}, '') = COALESCE(${b}, '') AND COALESCE(LEN(${a}), -1) = COALESCE(LEN(${b}), -1)`
+    case 'super':
+      return `COALESCE(JSON_SERIALIZE(${a}), '') = COALESCE(JSON_SERIALIZE(${b}), '')`
+    case 'varbyte':
+      return `COALESCE(TO_HEX(${a}), '-') = COALESCE(TO_HEX(${b}), '-')`
+    case 'boolean':
+      return `COALESCE(${a}, FALSE) = COALESCE(${b}, FALSE) AND ${nulls}`
+    case 'date':
+      return `COALESCE(${a}, DATE '1900-01-01') = COALESCE(${b}, DATE '1900-01-01') AND ${nulls}`
+    case 'time':
+    case 'timetz':
+    case 'timestamp':
+    case 'timestamptz': {
+      const moment = `'${kind.startsWith('timestamp') ? '1900-01-01 ' : ''}00:00:00'::${kind.toUpperCase()}`
+      return `COALESCE(${a}, ${moment}) = COALESCE(${b}, ${moment}) AND ${nulls}`
+    }
+    default:
+      return `COALESCE(${a}, 0) = COALESCE(${b}, 0) AND ${nulls}`
+  }
+}
+
+/** Name of the column behind the one of a stage; other names come back as they are. */
+export function stagedColumn({ columns }: Writing, name: string): string {
+  const index = /^c(\d+)$/.exec(name)?.[1]
+  return (
+    (index === undefined ? columns.find((column) => foldName(column.name) === name) : columns[Number(index)])
+      ?.name ?? name
+  )
+}
