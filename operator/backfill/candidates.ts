@@ -29,13 +29,17 @@ function stateOf(
   job: JobFacts | undefined,
 ): Candidate['state'] {
   const facts = pipelineFacts(pipeline, backfill)
+  // Whoever counts the phases must never count more than the limit, so a place is free only once the status says so.
+  const { phase } = backfill.status ?? {}
+  const ended = phase === 'Preparing' || phase === 'Backfilling' ? 'running' : 'apart'
   // A place is taken until the last pod has gone; but the copy's end is enough (rule R9).
-  if (isCopied(backfill, job)) return 'apart'
+  if (isCopied(backfill, job)) return ended
   if (job?.active) return 'running'
   if (isTerminal(backfill.status?.phase) || backfill.status?.queue?.state === 'Closed') return 'apart'
-  if (backfill.metadata.deletionTimestamp !== undefined || isCalledOff(backfill, facts)) return 'apart'
+  if (backfill.metadata.deletionTimestamp !== undefined) return 'apart'
+  if (isCalledOff(backfill, facts)) return ended
   if (!facts?.listed || backfill.spec.suspend) return 'apart'
-  return job?.complete || job?.failed || job?.deleting ? 'apart' : 'waiting'
+  return job?.complete || job?.failed || job?.deleting ? ended : 'waiting'
 }
 
 function ownsTable(
