@@ -3,7 +3,6 @@ import type { CopyStatus } from '../../crds/table-backfill.ts'
 import type { MillraceError } from '../../lib/errors.ts'
 import { cutMessage } from '../runtime/problems.ts'
 import type { StatusWriter } from '../runtime/status.ts'
-import { formatLSN, type LSN } from '../source/lsn.ts'
 import type { Progress } from './chunks.ts'
 
 /** What a person sees of the copy: `status.copy` of the TableBackfill. */
@@ -56,8 +55,4 @@ export function createReport(writer: StatusWriter, onStage: (stage: CopyStage) =
     },
     flush: (signal) => writer.flush(signal),
   }
-}
-
-export function lsnFact(lsn: LSN): string {
-  return formatLSN(lsn)
 }

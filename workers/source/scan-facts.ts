@@ -80,8 +80,8 @@ async function findKeyProblem(
   return undefined
 }
 
-/** The planner's number of rows, from the JSON form of EXPLAIN. */
-export function plannedRows(json: string): number {
+// The planner's number of rows, from the JSON form of EXPLAIN.
+function plannedRows(json: string): number {
   const plan = JSON.parse(json) as [{ Plan?: { 'Plan Rows'?: number } }]
   return Math.max(1, Math.round(plan[0]?.Plan?.['Plan Rows'] ?? 1))
 }
