@@ -32,9 +32,11 @@ function condition(column: string, type: DataType): string | undefined {
       return `${column} = 0 OR pg_catalog.abs(${column}) >= ${min} OR ${column} = 'NaN'`
     }
     case 'date':
+      return `pg_catalog.isfinite(${column}) AND ${column} < '294277-01-01'`
+    // PostgreSQL's time stamps end with the same year.
     case 'timestamp':
     case 'timestamptz':
-      return `pg_catalog.isfinite(${column}) AND ${column} < '294277-01-01'`
+      return `pg_catalog.isfinite(${column})`
     case 'time':
       return `${column} < '24:00:00'`
     case 'timetz':
