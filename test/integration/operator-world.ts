@@ -9,7 +9,7 @@ import type { Transport } from '../../lib/kube/transport.ts'
 import type { OperatorConfig } from '../../operator/config.ts'
 import { createStores, type OperatorContext } from '../../operator/context.ts'
 import { type OperatorApi, operatorApi } from '../../operator/kube/api.ts'
-import { DEPLOYMENTS, JOBS, type Job, within } from '../../operator/kube/resources.ts'
+import { DEPLOYMENTS, type Deployment, JOBS, type Job, within } from '../../operator/kube/resources.ts'
 import { createEventRecorder } from '../../operator/runtime/events.ts'
 import { operatorMetrics } from '../../operator/runtime/metrics.ts'
 import { createOperator } from '../../operator/wiring.ts'
@@ -23,7 +23,10 @@ export interface World {
   readonly kube: OperatorApi
   /** Requests of the operator that change something, as `PATCH /path`. */
   readonly writes: string[]
-  startOperator(): Promise<void>
+  /** @param crashAt the operator ends right after this write (from 1), whose answer it does not get to see */
+  startOperator(crashAt?: number): Promise<void>
+  /** Resolves when an operator that was to crash has. */
+  crashed(): Promise<void>
   stopOperator(): Promise<void>
   createPipeline(name: string, spec?: object): Promise<Pipeline>
   createBackfill(name: string, spec: object): Promise<TableBackfill>
@@ -56,14 +59,30 @@ export async function createWorld(transport: Transport): Promise<World> {
   const kube = operatorApi(transport)
   const stop = new AbortController()
   const writes: string[] = []
-  const counting: Transport = {
-    ...transport,
-    call(call, signal) {
-      if (call.method !== 'GET' && !call.path.includes('/events')) writes.push(`${call.method} ${call.path}`)
-      return transport.call(call, signal)
-    },
-  }
   let operator: { stop: AbortController; done: Promise<void> } | undefined
+
+  /** Counts writes, and cuts the operator off after one of them. */
+  function observed(crashAt: number, crash: () => void): Transport {
+    let count = 0
+    return {
+      ...transport,
+      async call(call, signal) {
+        const isWrite = call.method !== 'GET' && !call.path.includes('/events')
+        if (!isWrite) return await transport.call(call, signal)
+        count += 1
+        if (count > crashAt) throw new Error('crashed')
+        writes.push(`${call.method} ${call.path}`)
+        const last = count === crashAt
+        try {
+          const answer = await transport.call(call, signal)
+          if (!last) return answer
+        } finally {
+          if (last) crash()
+        }
+        throw new Error('crashed')
+      },
+    }
+  }
 
   const path = (resource: Resource, name?: string, sub?: string) =>
     resourcePath(within(resource, namespace), name, sub)
@@ -103,9 +122,10 @@ export async function createWorld(transport: Transport): Promise<World> {
     namespace,
     kube,
     writes,
-    async startOperator() {
+    async startOperator(crashAt = Number.POSITIVE_INFINITY) {
       const signal = new AbortController()
-      const context = contextFor(operatorApi(counting), namespace, signal.signal)
+      const crash = () => signal.abort(new Error('crashed'))
+      const context = contextFor(operatorApi(observed(crashAt, crash)), namespace, signal.signal)
       const { run } = createOperator(context, operatorMetrics(new Registry()))
       await new Promise<void>((resolve, reject) => {
         const done = run(signal.signal, resolve)
@@ -114,6 +134,7 @@ export async function createWorld(transport: Transport): Promise<World> {
       })
     },
     stopOperator,
+    crashed: async () => await operator?.done,
     async createPipeline(name, spec) {
       return await request<Pipeline>(transport, 'POST', path(PIPELINES), pipelineManifest(name, spec))
     },
@@ -288,6 +309,15 @@ function playControllers(
     }
   }
 
+  async function deployment(object: Deployment): Promise<void> {
+    if (object.metadata.deletionTimestamp !== undefined) return await reap(DEPLOYMENTS, object)
+    const count = object.spec.replicas ?? 1
+    if ((object.status?.readyReplicas ?? 0) === count) return
+    const status = { replicas: count, readyReplicas: count, updatedReplicas: count, availableReplicas: count }
+    const path = `${object.metadata.name}/status`
+    await kube.patch(within(DEPLOYMENTS, namespace), path, { status }, signal)
+  }
+
   const follow = <T extends KubeObject>(
     resource: Resource,
     changed: (object: T) => Promise<void>,
@@ -310,7 +340,7 @@ function playControllers(
     follow<Job>(JOBS, job, async (object) => {
       onJob({ ...object, status: {} as NonNullable<Job['status']> })
     }),
-    follow(DEPLOYMENTS, (object) => reap(DEPLOYMENTS, object)),
+    follow<Deployment>(DEPLOYMENTS, deployment),
     follow(TABLE_BACKFILLS, async () => {}, removeDependents),
     follow(PIPELINES, async () => {}, removeDependents),
   ]
