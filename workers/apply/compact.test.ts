@@ -338,5 +338,5 @@ describe('compaction and a destination', () => {
       ),
       { numRuns: 3000 },
     )
-  })
+  }, 60_000)
 })

@@ -75,12 +75,13 @@ const QUEUE_STATES = { held: 'Held', copied: 'Copied', closed: 'Closed', drained
  * `status.queue` of a TableBackfill: a fact of the ledger (rule R5).
  *
  * @param before what stands there now
+ * @param since when the backfill was first seen in this state
  */
 export function queueStatus(
   backfill: LedgerBackfill,
   state: TableState | undefined,
   before: QueueStatus | undefined,
-  now: number,
+  { now, since }: { now: number; since: number },
 ): QueueStatus {
   const of = QUEUE_STATES[backfill.state]
   const isOver = of === 'Closed' || of === 'Drained'
@@ -94,7 +95,7 @@ export function queueStatus(
     state: of,
     ...(backfill.holdLSN > 0n && { heldLSN: formatLSN(backfill.holdLSN) }),
     ...(lag !== undefined && { lagSeconds: roundLag(lag) }),
-    ...(of === 'Drained' && { drainedTime: new Date(now).toISOString() }),
+    ...(of === 'Drained' && { drainedTime: new Date(since).toISOString() }),
     ...(state?.row && { historyComplete: state.row.historyComplete }),
     ...(said?.code && { code: said.code }),
     ...(said?.message && { message: cutMessage(said.message) }),

@@ -84,12 +84,15 @@ export async function runSession(
     changed: status.changed,
   }
 
+  let isOpen = false
+
   /** Starts what is listed, and what the ledger knows: a table that was removed has to be given free. */
   function startMissing(known: ReadonlyMap<string, KnownFacts>): void {
     const wanted = [...spec().tables, ...[...known.values()].flatMap(({ row }) => row?.table ?? [])]
     for (const table of wanted) {
       const label = tableLabel(table)
-      if (running.aborted || [...workers.values()].some((worker) => worker.state.label === label)) continue
+      if (!isOpen || running.aborted || [...workers.values()].some((worker) => worker.state.label === label))
+        continue
       const plain = { schema: table.schema, name: table.name }
       const worker = startTable(applyEnv, plain, known.get(label), running)
       workers.set(worker.topic, worker)
@@ -160,6 +163,7 @@ export async function runSession(
     const known = await readLedger()
     problems.delete('session')
     status.changed(true)
+    isOpen = true
     startMissing(known)
     context.health.setReady(true)
     await Promise.race([dispatcher.run(workers, running), deleteOld()])

@@ -39,7 +39,8 @@ const REFRESH = 10_000
 export function createStatusKeeper(sources: StatusSources): StatusKeeper {
   const { kube, env, log } = sources
   const { namespace, pipeline, pipelineUid } = env
-  const known = new Map<string, LedgerBackfill>()
+  /** With the time at which it was first seen in this state. */
+  const known = new Map<string, { backfill: LedgerBackfill; since: number }>()
   const writers = new Map<string, StatusWriter>()
   const own = createStatusWriter({
     kube,
@@ -98,7 +99,9 @@ export function createStatusKeeper(sources: StatusSources): StatusKeeper {
     const phase = object.status?.phase
     const isOver = phase === 'Streaming' || phase === 'Cancelled' || phase === 'Failed'
     if (!fact && (isOver || !state)) return
-    const queue = fact ? queueStatus(fact, state, before, now) : pendingStatus(state, before)
+    const queue = fact
+      ? queueStatus(fact.backfill, state, before, { now, since: fact.since })
+      : pendingStatus(state, before)
     if (queue === undefined || queue === before) return
     let writer = writers.get(uid)
     if (!writer) {
@@ -114,8 +117,9 @@ export function createStatusKeeper(sources: StatusSources): StatusKeeper {
     changed,
     sawBackfill(backfill) {
       const before = known.get(backfill.uid)
-      known.set(backfill.uid, backfill)
-      if (before?.state !== backfill.state) changed(true)
+      const isNew = before?.backfill.state !== backfill.state
+      known.set(backfill.uid, { backfill, since: isNew ? Date.now() : before.since })
+      if (isNew) changed(true)
     },
     async close(signal) {
       clearInterval(timer)

@@ -60,7 +60,7 @@ describe('parseLargeLine', () => {
       }),
       { numRuns: 500 },
     )
-  })
+  }, 60_000)
 
   it.each(['["a"', '["a" "b"]', '["a', '["\\q"]', '["\\u12"]', '["a"] x', ''])('refuses %s', (text) => {
     expect(() => parseLargeLine(Buffer.from(text))).toThrow(SyntaxError)
@@ -70,6 +70,7 @@ describe('parseLargeLine', () => {
     const text = JSON.stringify(['x\n'.repeat(500_000), ...Array.from({ length: 1600 }, () => 'y')])
     const started = performance.now()
     parseLargeLine(Buffer.from(text))
-    expect(performance.now() - started).toBeLessThan(2_000)
-  })
+    // What grows with the square would take minutes.
+    expect(performance.now() - started).toBeLessThan(10_000)
+  }, 60_000)
 })

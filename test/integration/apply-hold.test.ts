@@ -1,0 +1,349 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { until } from '../../hack/process/wait.ts'
+import { query } from '../../hack/services/postgres.ts'
+import type { Transport } from '../../lib/kube/transport.ts'
+import { type ApplyBed, type ApplyOptions, hold, never, openBed } from './apply-fixture.ts'
+import { define } from './destination-postgres-fixture.ts'
+import { adminTransport, installCrds } from './kubernetes.ts'
+
+let transport: Transport
+const beds: ApplyBed[] = []
+
+beforeAll(async () => {
+  transport = await adminTransport()
+  await installCrds(transport)
+})
+
+afterAll(async () => {
+  for (const bed of beds) await bed.close()
+  transport.close()
+})
+
+const SOURCE = 'create table t (k integer primary key, v text)'
+const KV = define('t', ['k integer', 'v text'], ['k'])
+
+async function open(name: string, options: Partial<ApplyOptions> = {}): Promise<ApplyBed> {
+  const bed = await openBed(transport, name, { source: SOURCE, ...options })
+  beds.push(bed)
+  return bed
+}
+
+/** Joined, one row applied, held by backfill `b`, one more row behind the hold. */
+async function openHeld(name: string, action: 'DoNothing' | 'Truncate' | 'Drop' = 'DoNothing') {
+  const bed = await open(name)
+  const uid = await bed.backfill('b', { destinationTable: action })
+  await bed.control(0x100, { control: 'join', lsn: '0/110' })
+  await bed.rows(0x200, [['i', 2, ['1', 'before']]])
+  await bed.control(0x900, hold(uid, 'b', action))
+  await bed.rows(0xa00, [['i', 2, ['2', 'behind']]])
+  const worker = bed.run()
+  await bed.untilQueue('b', 'Held')
+  return { bed, uid, worker }
+}
+
+describe('a hold', () => {
+  it('lets nothing pass until the copy is complete, and is drained by the release', async () => {
+    const { bed, uid, worker } = await openHeld('hold')
+    expect(await bed.contents()).toEqual(['(1,before)'])
+    expect(await bed.untilBackfill(uid, 'held')).toMatchObject({ holdLSN: 0x900n, holdOffset: 2n })
+    expect(await bed.ledger()).toMatchObject({ heldBy: uid, nextOffset: 2n, historyComplete: false })
+    // A restart finds everything in the ledger.
+    await worker.stop()
+    const again = bed.run()
+    await bed.copy(uid, KV, ['1\tscanned', '7\tseven'])
+    await bed.untilContents(['(1,scanned)', '(2,behind)', '(7,seven)'])
+    expect(await bed.untilQueue('b', 'Copied')).toMatchObject({ heldLSN: '0/900' })
+    expect(await bed.ledger()).toMatchObject({ heldBy: '', historyComplete: false })
+    await bed.rows(0xb00, [['d', 2, ['7']]])
+    await bed.control(0xc00, { control: 'release', lsn: '0/C10', uid })
+    const drained = await bed.untilQueue('b', 'Drained')
+    expect(drained).toMatchObject({ historyComplete: true, drainedTime: expect.any(String) })
+    expect(await bed.untilBackfill(uid, 'drained')).toBeDefined()
+    expect(await bed.contents()).toEqual(['(1,scanned)', '(2,behind)'])
+    // Copies of hold and release, written again because an answer was lost, change nothing (R4).
+    await bed.control(0xd00, hold(uid, 'b'))
+    await bed.control(0xd10, { control: 'release', lsn: '0/D20', uid })
+    await bed.rows(0xe00, [['i', 2, ['8', 'eight']]])
+    await bed.untilContents(['(1,scanned)', '(2,behind)', '(8,eight)'])
+    await again.stop()
+    const last = bed.run()
+    await bed.rows(0xf00, [['d', 2, ['8']]])
+    await bed.untilContents(['(1,scanned)', '(2,behind)'])
+    expect(await bed.queueStatus('b')).toEqual(drained)
+    await last.stop()
+  })
+
+  it.each([
+    ['cancel', (bed: ApplyBed) => bed.patchBackfill('b', { cancel: true })],
+    ['failure', (bed: ApplyBed) => bed.setPhase('b', 'Failed')],
+    ['deletion', (bed: ApplyBed) => bed.removeBackfill('b')],
+  ])('ends by %s: the table goes on from the queue', async (how, end) => {
+    const { bed, uid } = await openHeld(`end_${how}`)
+    await end(bed)
+    expect(await bed.untilBackfill(uid, 'closed')).toMatchObject({ closeCode: 'Cancelled' })
+    await bed.untilContents(['(1,before)', '(2,behind)'])
+    if (how !== 'deletion')
+      expect(await bed.untilQueue('b', 'Closed')).toMatchObject({ code: 'Cancelled', historyComplete: false })
+  })
+
+  it('that is cancelled after the action emptied the table says that its history is incomplete', async () => {
+    const bed = await open('cancel_truncated', { tables: [{ name: 't', initialBackfill: 'Skip' }] })
+    const uid = await bed.backfill('b', { destinationTable: 'Truncate' })
+    await bed.control(0x100, { control: 'join', lsn: '0/110' })
+    await bed.rows(0x200, [['i', 2, ['1', 'before']]])
+    const worker = bed.run()
+    await bed.untilContents(['(1,before)'])
+    expect(await bed.ledger()).toMatchObject({ historyComplete: true })
+    await bed.control(0x900, hold(uid, 'b', 'Truncate'))
+    await bed.untilQueue('b', 'Held')
+    const held = await bed.destination.ledger.beginAttempt(uid, never)
+    const table = await bed.untilLedger('held', (row) => row.heldBy === uid)
+    const fence = { uid, attempt: held.attempt }
+    await bed.destination.runAction(
+      { fence, backfill: held, target: table.destination, definition: KV, options: { deletes: 'Hard' } },
+      never,
+    )
+    await bed.patchBackfill('b', { cancel: true })
+    expect(await bed.untilQueue('b', 'Closed')).toMatchObject({ historyComplete: false })
+    expect(await bed.untilLedger('free', (row) => row.heldBy === '')).toMatchObject({
+      historyComplete: false,
+    })
+    await worker.stop()
+  })
+
+  it('is passed when the API server does not know its backfill, or knows it as over (R8)', async () => {
+    const bed = await open('unknown')
+    const cancelled = await bed.backfill('b', { cancel: true })
+    await bed.control(0x100, { control: 'join', lsn: '0/110' })
+    await bed.control(0x200, hold('00000000-0000-0000-0000-000000000000', 'gone'))
+    await bed.control(0x300, hold(cancelled, 'b'))
+    await bed.control(0x400, hold('11111111-0000-0000-0000-000000000000', 'b'))
+    await bed.rows(0x500, [['i', 2, ['1', 'one']]])
+    bed.run()
+    await bed.untilContents(['(1,one)'])
+    await bed.untilBackfill('00000000-0000-0000-0000-000000000000', 'closed')
+    await bed.untilBackfill(cancelled, 'closed')
+    await bed.untilBackfill('11111111-0000-0000-0000-000000000000', 'closed')
+    expect(await bed.untilQueue('b', 'Closed')).toMatchObject({ code: 'Cancelled' })
+  })
+})
+
+describe('a release', () => {
+  it('that does not come is written again (R4)', async () => {
+    const { bed, uid } = await openHeld('release')
+    await query(bed.source.url, `select pg_create_logical_replication_slot('ap_release', 'test_decoding')`)
+    await bed.copy(uid, KV, ['1\tone'])
+    await bed.untilContents(['(1,one)', '(2,behind)'])
+    const found = await until(
+      async () =>
+        (
+          await query<{ data: string }>(
+            bed.source.url,
+            `select data from pg_logical_slot_peek_changes('ap_release', null, null) where data like '%release%'`,
+          )
+        )[0],
+      { what: 'the release in the log', timeoutMs: 40_000 },
+    )
+    expect(found.data).toContain(uid)
+    await query(bed.source.url, `select pg_drop_replication_slot('ap_release')`)
+  })
+})
+
+describe('lost changes', () => {
+  it('a gap fails what is being drained, and DoNothing from then on (R22)', async () => {
+    const { bed, uid } = await openHeld('gap')
+    await bed.copy(uid, KV, ['1\tone'])
+    await bed.untilContents(['(1,one)', '(2,behind)'])
+    await bed.control(
+      0x50,
+      { control: 'gap', code: 'SlotLost', message: 'the slot was dropped' },
+      { epoch: 2 },
+    )
+    expect(await bed.untilQueue('b', 'Closed')).toMatchObject({ code: 'SlotLost', historyComplete: false })
+    expect(await bed.ledger()).toMatchObject({
+      needsEmptying: true,
+      unknownHistory: true,
+      historyComplete: false,
+      state: 'active',
+      position: { epoch: 2, lsn: 0x50n, sequence: 1 },
+    })
+    // Positions of the new epoch are lower, and yet behind.
+    await bed.control(0x60, { control: 'release', lsn: '0/68', uid }, { epoch: 2 })
+    await bed.rows(0x70, [['i', 2, ['3', 'three']]], { epoch: 2 })
+    await bed.untilContents(['(1,one)', '(2,behind)', '(3,three)'])
+    await bed.untilBackfill(uid, 'closed')
+    const second = await bed.backfill('second')
+    await bed.control(0x80, hold(second, 'second'), { epoch: 2 })
+    expect(await bed.untilQueue('second', 'Closed')).toMatchObject({
+      code: 'ActionRefused',
+      message: expect.stringContaining('Truncate or Drop'),
+    })
+    const third = await bed.backfill('third', { destinationTable: 'Truncate' })
+    await bed.control(0x90, hold(third, 'third', 'Truncate'), { epoch: 2 })
+    await bed.untilQueue('third', 'Held')
+    await bed.copy(third, KV, ['1\tone'])
+    await bed.control(0xa0, { control: 'release', lsn: '0/A8', uid: third }, { epoch: 2 })
+    expect(await bed.untilQueue('third', 'Drained')).toMatchObject({ historyComplete: true })
+    expect(await bed.ledger()).toMatchObject({
+      needsEmptying: false,
+      unknownHistory: false,
+      historyComplete: true,
+    })
+    expect(await bed.contents()).toEqual(['(1,one)'])
+  })
+
+  it('a change that rows do not show stops the table until a backfill empties it (R20, R21)', async () => {
+    const bed = await open('changed', { tables: [{ name: 't' }, { name: 'u' }] })
+    await query(bed.source.url, 'create table u (k integer primary key, v text)')
+    await bed.control(0x100, { control: 'join', lsn: '0/110' })
+    await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+    await bed.control(0x300, { control: 'changed', code: 'TableChanged', message: 'column v was renamed' })
+    await bed.rows(0x400, [['i', 2, ['2', 'discarded']]])
+    await bed.rows(0x400, [['i', 2, ['1', 'other table']]], { table: 'u' })
+    const worker = bed.run()
+    await bed.untilContents(['(1,"other table")'], 'u')
+    await bed.untilContents(['(1,one)'])
+    const stopped = await bed.untilLedger('stopped', (row) => row.state === 'stopped')
+    expect(stopped).toMatchObject({ stopCode: 'TableChanged', needsEmptying: true, historyComplete: false })
+    const table = await until(
+      async () => (await bed.pipeline()).status?.apply?.tables?.find((one) => one.state === 'Stopped'),
+      { what: 'status Stopped', timeoutMs: 20_000 },
+    )
+    expect(table).toMatchObject({
+      name: 't',
+      code: 'TableChanged',
+      message: 'column v was renamed',
+      needsEmptying: true,
+    })
+    const refused = await bed.backfill('b')
+    await bed.control(0x500, hold(refused, 'b'))
+    expect(await bed.untilQueue('b', 'Closed')).toMatchObject({ code: 'ActionRefused' })
+    await worker.stop()
+    const uid = await bed.backfill('c', { destinationTable: 'Drop' })
+    await bed.rows(0x600, [['i', 2, ['3', 'discarded']]])
+    await bed.control(0x700, hold(uid, 'c', 'Drop'))
+    await bed.rows(0x800, [['i', 2, ['4', 'four']]])
+    bed.run()
+    await bed.untilQueue('c', 'Held')
+    await bed.copy(uid, KV, ['3\tthree'])
+    await bed.untilContents(['(3,three)', '(4,four)'])
+    await bed.control(0x900, { control: 'release', lsn: '0/910', uid })
+    expect(await bed.untilQueue('c', 'Drained')).toMatchObject({ historyComplete: true })
+    expect(await bed.ledger()).toMatchObject({ state: 'active', needsEmptying: false, unknownHistory: false })
+  })
+
+  it('records that were deleted before they were applied stop the table (R24)', async () => {
+    const bed = await open('deleted')
+    await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+    const worker = bed.run()
+    await bed.untilContents(['(1,one)'])
+    await worker.stop()
+    await bed.rows(0x300, [['i', 2, ['2', 'lost']]])
+    await bed.rows(0x400, [['i', 2, ['3', 'three']]])
+    await bed.queue.deleteBefore(bed.topic(), 2n, never)
+    bed.run()
+    expect(await bed.untilLedger('stopped', (row) => row.state === 'stopped')).toMatchObject({
+      stopCode: 'QueueLost',
+      needsEmptying: true,
+      historyComplete: false,
+    })
+    const uid = await bed.backfill('b', { destinationTable: 'Truncate' })
+    await bed.control(0x500, hold(uid, 'b', 'Truncate'))
+    await bed.untilQueue('b', 'Held')
+    await bed.copy(uid, KV, ['1\tone', '2\ttwo'])
+    await bed.control(0x600, { control: 'release', lsn: '0/610', uid })
+    await bed.untilQueue('b', 'Drained')
+    expect(await bed.contents()).toEqual(['(1,one)', '(2,two)'])
+  })
+
+  it('a topic that was made anew stops the table, even while it is being drained (R24)', async () => {
+    const { bed, uid } = await openHeld('incarnation')
+    await bed.copy(uid, KV, ['1\tone'])
+    await bed.untilContents(['(1,one)', '(2,behind)'])
+    await bed.rows(0xb00, [['i', 2, ['9', 'of another life']]], { incarnation: 'other' })
+    expect(await bed.untilLedger('stopped', (row) => row.state === 'stopped')).toMatchObject({
+      stopCode: 'QueueLost',
+      incarnation: 'other',
+    })
+    expect(await bed.untilQueue('b', 'Closed')).toMatchObject({ code: 'QueueLost' })
+    expect(await bed.contents()).toEqual(['(1,one)', '(2,behind)'])
+  })
+})
+
+describe('joining and leaving', () => {
+  it('a table that joins again has rows of unknown history (R17)', async () => {
+    const bed = await open('rejoin', { tables: [{ name: 't', initialBackfill: 'Skip' }] })
+    await bed.control(0x100, { control: 'join', lsn: '0/110' })
+    await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+    bed.run()
+    expect(await bed.untilLedger('applied', (row) => row.nextOffset === 2n)).toMatchObject({
+      historyComplete: true,
+      unknownHistory: false,
+    })
+    await bed.control(0x300, { control: 'leave', lsn: '0/310' })
+    expect(await bed.untilLedger('left', (row) => row.state === 'left')).toMatchObject({
+      historyComplete: false,
+    })
+    await bed.control(0x400, { control: 'join', lsn: '0/410' })
+    expect(await bed.untilLedger('joined', (row) => row.state === 'active')).toMatchObject({
+      unknownHistory: true,
+      historyComplete: false,
+      needsEmptying: false,
+    })
+  })
+
+  it('a table that is removed is given free once it has left, and can come back', async () => {
+    const bed = await open('removed', { tables: [{ name: 't' }, { name: 'u' }] })
+    await bed.control(0x100, { control: 'join', lsn: '0/110' })
+    await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+    bed.run()
+    await bed.untilContents(['(1,one)'])
+    await bed.patchPipeline({ tables: [{ schema: 'public', name: 'u' }] })
+    await bed.rows(0x300, [['i', 2, ['2', 'two']]])
+    await bed.control(0x400, { control: 'leave', lsn: '0/410' })
+    await until(async () => (await bed.ledger()) === undefined, { what: 'no ledger row', timeoutMs: 20_000 })
+    expect(await bed.contents()).toEqual(['(1,one)', '(2,two)'])
+    expect(await bed.queue.offsets(bed.topic(), never)).toEqual({ earliest: 4n, end: 4n })
+    await query(bed.destinationUrl, 'delete from t')
+    await bed.control(0x500, { control: 'join', lsn: '0/510' })
+    await bed.rows(0x600, [['i', 2, ['3', 'three']]])
+    await bed.patchPipeline({
+      tables: [
+        { schema: 'public', name: 'u' },
+        { schema: 'public', name: 't' },
+      ],
+    })
+    await bed.untilContents(['(3,three)'])
+  })
+
+  it('a held table that is removed is let go', async () => {
+    const { bed, uid } = await openHeld('removed_held')
+    await bed.patchPipeline({ tables: [] })
+    await bed.untilBackfill(uid, 'closed')
+    await bed.control(0xb00, { control: 'leave', lsn: '0/B10' })
+    await until(async () => (await bed.ledger()) === undefined, { what: 'no ledger row', timeoutMs: 20_000 })
+    expect(await bed.contents()).toEqual(['(1,before)', '(2,behind)'])
+  })
+
+  it('a Pipeline that is deleted lets go of everything', async () => {
+    const { bed, uid } = await openHeld('deleted_pipeline')
+    await bed.removePipeline()
+    await bed.untilBackfill(uid, 'closed')
+    await until(async () => (await bed.ledger()) === undefined, { what: 'no ledger row', timeoutMs: 20_000 })
+  })
+
+  it('a paused Pipeline applies nothing, and goes on where it was', async () => {
+    const bed = await open('paused')
+    await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+    bed.run()
+    await bed.untilContents(['(1,one)'])
+    await bed.patchPipeline({ state: 'Paused' })
+    await until(async () => (await bed.pipeline()).status?.apply?.tables?.[0]?.state === 'Paused', {
+      what: 'status Paused',
+      timeoutMs: 20_000,
+    })
+    await bed.rows(0x300, [['i', 2, ['2', 'two']]])
+    await bed.patchPipeline({ state: 'Running' })
+    await bed.untilContents(['(1,one)', '(2,two)'])
+  })
+})
