@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { parse } from 'yaml'
 import { MillraceError } from '../errors.ts'
 
 /** Where the API server is, and how to prove who is asking. */
@@ -87,6 +86,8 @@ interface Kubeconfig {
 
 /** The current context of a kubeconfig file; knows tokens and client certificates, not plug-ins. */
 export async function kubeconfigConnection(path: string): Promise<KubeConnection> {
+  // Eight megabytes that a worker in a cluster need not pay.
+  const { parse } = await import('yaml')
   const config = parse(await readFile(path, 'utf8')) as Kubeconfig
   const context = config.contexts?.find((entry) => entry.name === config['current-context'])?.context
   const cluster = config.clusters?.find((entry) => entry.name === context?.cluster)?.cluster
