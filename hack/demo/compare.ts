@@ -64,17 +64,19 @@ function query(
   return `COPY (SELECT md5(ROW(${keyText})::text) AS k, ${list} FROM ${quoteTable(table)} ORDER BY 1, ${keyText}) TO STDOUT`
 }
 
-// Not node:readline, which also ends lines at U+2028, a character like any other in a row.
+// Not node:readline, which also ends lines at U+2028, a character like any other in a row. A line may be larger than many
+// chunks, so each chunk is looked at once.
 async function* lines(client: Client, sql: string): AsyncGenerator<string> {
-  let rest = Buffer.alloc(0)
+  let begun: Buffer[] = []
   for await (const chunk of client.query(copyTo(sql)) as AsyncIterable<Buffer>) {
-    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
     let start = 0
-    for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, start)) {
-      yield bytes.toString('utf8', start, end)
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      const last = chunk.subarray(start, end)
+      yield (begun.length === 0 ? last : Buffer.concat([...begun, last])).toString('utf8')
+      begun = []
       start = end + 1
     }
-    rest = Buffer.from(bytes.subarray(start))
+    if (start < chunk.length) begun.push(Buffer.from(chunk.subarray(start)))
   }
 }
 
