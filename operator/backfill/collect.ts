@@ -4,7 +4,7 @@ import { type OperatorContext, pipelineKeyOf, type Stores, tableKey } from '../c
 import { classifyChild } from '../kube/desired.ts'
 import type { Job } from '../kube/resources.ts'
 import { jobCondition, newestPod, podProblem } from '../pods/problems.ts'
-import { copyJobName } from '../pods/workloads.ts'
+import { copyJob, copyJobName, isOutdated } from '../pods/workloads.ts'
 import type { BackfillFacts, JobFacts, PipelineFacts } from './facts.ts'
 import type { Schedule } from './schedule.ts'
 
@@ -24,17 +24,19 @@ export function createScheduleBoard(): ScheduleBoard {
 
 /** What is known about a TableBackfill, gathered from the caches. */
 export function collectFacts(
-  { stores }: OperatorContext,
+  { stores, config }: OperatorContext,
   board: ScheduleBoard,
   backfill: TableBackfill,
 ): BackfillFacts {
   const { uid } = backfill.metadata
   const job = jobOf(stores, backfill)
+  const pipeline = stores.pipelines.get(pipelineKeyOf(backfill))
+  const wanted = pipeline && copyJob(backfill, pipeline, config.workers)
   const pod = newestPod(stores.pods.by('backfillUid', uid))
   return {
     backfill,
-    pipeline: pipelineFacts(stores.pipelines.get(pipelineKeyOf(backfill)), backfill),
-    job: job && jobFacts(job),
+    pipeline: pipelineFacts(pipeline, backfill),
+    job: job && jobFacts(job, wanted),
     place: board.schedules.get(pipelineKeyOf(backfill))?.waiting.get(uid),
     podProblem: board.problems.get(uid) ?? (pod && podProblem(pod)),
     podFailed: pod?.status?.phase === 'Failed',
@@ -61,7 +63,7 @@ export function jobOf(stores: Stores, backfill: TableBackfill): Job | undefined 
   return job && classifyChild(job, backfill) === 'ours' ? job : undefined
 }
 
-export function jobFacts(job: Job): JobFacts {
+export function jobFacts(job: Job, wanted?: ReturnType<typeof copyJob>): JobFacts {
   const failed = jobCondition(job, 'Failed')
   const complete = jobCondition(job, 'Complete') !== undefined
   const { status } = job
@@ -80,5 +82,6 @@ export function jobFacts(job: Job): JobFacts {
     },
     failures: status?.failed ?? 0,
     cleanedUpAfter: job.spec.ttlSecondsAfterFinished,
+    outdated: wanted !== undefined && isOutdated(job, wanted),
   }
 }

@@ -32,6 +32,8 @@ export interface JobFacts {
   /** Attempts that failed. */
   readonly failures: number
   readonly cleanedUpAfter: number | undefined
+  /** Its pods are not what the Pipeline says today. */
+  readonly outdated: boolean
 }
 
 const TERMINAL: ReadonlySet<BackfillPhase | undefined> = new Set<BackfillPhase | undefined>([

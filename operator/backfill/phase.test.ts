@@ -12,6 +12,7 @@ const job: JobFacts = {
   failed: undefined,
   failures: 0,
   cleanedUpAfter: undefined,
+  outdated: false,
 }
 const startTime = '2026-11-22T10:00:00Z'
 const held = { startTime, queue: { state: 'Held' } } as const
@@ -141,6 +142,18 @@ describe('derivePhase', () => {
       { job: { failures: 2 }, podFailed: true, podProblem: 'pod x was killed for lack of memory' },
       'Preparing Unknown Preparing keep',
       'attempt 2 failed, another follows: pod x was killed for lack of memory',
+    ],
+    [
+      'a failed attempt and pods mended meanwhile',
+      { job: { failures: 1, outdated: true }, podFailed: true, status: held },
+      'Backfilling Unknown Backfilling delete',
+      /^starting anew/,
+    ],
+    [
+      'a pod that works, though not as the Pipeline says today',
+      { job: { outdated: true }, status: held },
+      'Backfilling Unknown Backfilling keep',
+      'waiting for its pod to start',
     ],
     // what keeps it from going on
     [

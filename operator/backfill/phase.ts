@@ -142,6 +142,11 @@ function unfinished(facts: BackfillFacts): Outcome {
   if (!job || job.suspended) {
     return going(phase, phase, waitingMessage(facts, place))
   }
+  // A pod that works is left alone; one that cannot gets what was mended meanwhile. The copy goes on from its chunks.
+  if (job.outdated && (facts.podProblem !== undefined || facts.podFailed)) {
+    const message = 'starting anew, because spec.podTemplate of the Pipeline or the image has changed'
+    return { ...going(phase, phase, message), job: 'delete' }
+  }
   return going(phase, phase, workingMessage(facts))
 }
 

@@ -7,7 +7,7 @@ export const APPLIED_HASH = 'millrace.dev/applied'
 /** The object with the hash of itself as an annotation. */
 export function withHash<T extends { metadata: { name: string; annotations?: Record<string, string> } }>(
   desired: T,
-): T {
+): T & { metadata: { annotations?: Record<string, string> } } {
   const hash = createHash('sha256').update(JSON.stringify(desired)).digest('hex').slice(0, 16)
   const annotations = { ...desired.metadata.annotations, [APPLIED_HASH]: hash }
   return { ...desired, metadata: { ...desired.metadata, annotations } }

@@ -75,6 +75,16 @@ describe('initial backfills', () => {
       { recorded: [name] },
     ],
     [
+      'a table that capture cannot find',
+      {
+        status: {
+          ...reported(applied('orders')),
+          capture: { problems: [{ component: 'Table', code: 'TableNotFound', message: 'm', ...orders }] },
+        },
+      },
+      {},
+    ],
+    [
       'rows of another life of the table',
       { status: reported(applied('orders', { needsEmptying: true })) },
       { create: [`${name} Truncate`], recorded: [name] },

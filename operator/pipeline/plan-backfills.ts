@@ -75,8 +75,10 @@ export function planBackfills(input: PlanInput): BackfillPlan {
     if (record !== undefined) initial.set(key, record)
     if (table.initialBackfill !== 'Enabled') continue
     if (record === undefined) {
+      // Copying it would fail for the same reason.
+      if (broken.has(key)) continue
       if (!known) {
-        othersMayJoin ||= !broken.has(key)
+        othersMayJoin = true
         continue
       }
       if (known.historyComplete !== false) continue

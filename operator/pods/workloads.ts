@@ -2,7 +2,8 @@ import type { V1JobSpec } from '@kubernetes/client-node'
 import type { Pipeline } from '../../crds/pipeline.ts'
 import type { TableBackfill } from '../../crds/table-backfill.ts'
 import type { WorkerPodConfig } from '../config.ts'
-import { ownerReference, withHash } from '../kube/desired.ts'
+import { APPLIED_HASH, ownerReference, withHash } from '../kube/desired.ts'
+import type { Job } from '../kube/resources.ts'
 import { BACKFILL_UID, childLabels, PIPELINE_UID } from '../labels.ts'
 import { childName } from '../names.ts'
 import { serviceAccountName, workerPod } from './pod.ts'
@@ -78,7 +79,7 @@ function deployment(pipeline: Pipeline, process: 'capture' | 'apply', config: Wo
 /** The Job that copies one table. Made once; of it only `suspend` and the time to live change later. */
 export function copyJob(backfill: TableBackfill, pipeline: Pipeline, config: WorkerPodConfig) {
   const labels = { [BACKFILL_UID]: backfill.metadata.uid }
-  return {
+  return withHash({
     apiVersion: 'batch/v1',
     kind: 'Job',
     metadata: {
@@ -98,7 +99,12 @@ export function copyJob(backfill: TableBackfill, pipeline: Pipeline, config: Wor
         ],
       }),
     },
-  }
+  })
+}
+
+/** Whether a Job was made from settings of pods that are not those of today. */
+export function isOutdated(job: Job, wanted: ReturnType<typeof copyJob>): boolean {
+  return job.metadata.annotations?.[APPLIED_HASH] !== wanted.metadata.annotations?.[APPLIED_HASH]
 }
 
 /** The Job that drops slot and publication. */
