@@ -1,21 +1,19 @@
 import { MillraceError, toMillraceError } from '../../lib/errors.ts'
 import type { LedgerTable } from '../destination/ledger.ts'
 import { type RunEntry, readRun } from '../queue/decode.ts'
-import type { ControlLine, Header } from '../queue/format.ts'
+import type { Header } from '../queue/format.ts'
 import { createRunJoiner, type Run } from '../queue/join-runs.ts'
 import type { QueueRecord, TopicOffsets } from '../queue/queue.ts'
-import { comparePositions, ORIGIN, type Position } from '../source/position.ts'
-import { addToBatch, createBatch, type TableBatch } from './batch.ts'
+import { comparePositions, type Position } from '../source/position.ts'
 import { createBell } from './bell.ts'
+import { chooseLayout } from './choose-layout.ts'
 import { type ControlContext, passControl } from './control.ts'
-import { headerDefinition, wideDefinition } from './definition.ts'
-import { type ApplyEnv, listedTable, tableOptions } from './env.ts'
+import type { ApplyEnv } from './env.ts'
 import type { FactChange } from './facts.ts'
-import { flushDue } from './flush-policy.ts'
-import { createLayout, type Layout } from './layout.ts'
+import type { Layout } from './layout.ts'
 import type { TableState } from './state.ts'
 import { parseVisibility, type Visibility, wasSeen } from './visibility.ts'
-import { writeBatch } from './write.ts'
+import { createWriter } from './writer.ts'
 
 /**
  * Why a table is not streamed any more: a backfill holds it, it has left the publication, the Pipeline is paused, or the
@@ -25,7 +23,7 @@ export type StreamEnd = 'held' | 'left' | 'paused' | 'again'
 
 /** Applies the topic of one table from where the ledger stands. Used once. */
 export interface Stream {
-  /** The next record of the topic. */
+  /** Takes the next record of the topic. */
   push(record: QueueRecord): void
   /** How far the topic goes. */
   reached(end: bigint): void
@@ -58,105 +56,47 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
   const inbox: QueueRecord[] = []
   const joiner = createRunJoiner()
   const bell = createBell()
-  let row = first
-  let position = row.position
+  const writer = createWriter(env, state, first, () => {
+    account()
+    bell.ring()
+  })
+  /** The last change that was read. */
+  let position = first.position
+  /** Where reading begins again once everything that was read is durable. */
   let doneOffset = start
   let end: bigint | undefined
   let header: Header | undefined
   let layout: Layout | undefined
-  let signature = ''
+  let columns = ''
+  /** Facts that go with the next change of the ledger's row. */
   let facts: FactChange = {}
-  let batch = createBatch(undefined)
-  let flushing: Promise<void> | undefined
-  let failure: unknown
+  /** What copies of a table without a key have seen. */
+  let seen: Visibility[] = []
   let lost: { wanted: bigint; offsets: TopicOffsets | undefined } | undefined
-  let pressed = false
   let inboxBytes = 0
   let runBytes = 0
-  let flushingCost = 0
   let accounted = 0
-  let lastFlush = Number.NEGATIVE_INFINITY
-  let lastProgress = performance.now()
-  let seen: Visibility[] = []
 
   function account(): void {
-    const now = inboxBytes + runBytes + joiner.bytes() + batch.cost + flushingCost
+    const now = inboxBytes + runBytes + joiner.bytes() + writer.cost()
     if (now > accounted) env.memory.add(now - accounted)
     else if (now < accounted) env.memory.remove(accounted - now)
     accounted = now
   }
 
-  function setRow(next: LedgerTable): void {
-    row = next
-    state.row = next
-  }
-
-  // ---- writing
-
-  /** Begins to write what is gathered; the next batch can be gathered meanwhile. */
-  function startFlush(further: FactChange, drained: string | undefined, signal: AbortSignal): void {
-    const written = batch
+  function write(signal: AbortSignal, further: FactChange = {}, drained?: string): void {
     const place = { nextOffset: doneOffset, position, facts: { ...facts, ...further } }
     facts = {}
-    pressed = false
-    batch = createBatch(layout)
-    flushingCost = written.cost
-    lastFlush = performance.now()
-    lastProgress = lastFlush
-    flushing = write(written, drained === undefined ? place : { ...place, drained }, signal)
-      .catch((thrown) => {
-        failure ??= thrown
-      })
-      .finally(() => {
-        flushing = undefined
-        flushingCost = 0
-        account()
-        bell.ring()
-      })
-  }
-
-  async function write(
-    written: TableBatch,
-    place: Parameters<typeof writeBatch>[3],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { destination, source, metrics } = env
-    const started = performance.now()
-    const context = {
-      destination,
-      source,
-      options: tableOptions(env.spec()),
-      onReread: (rows: number) => metrics.reread(state.table, rows),
-    }
-    setRow(await writeBatch(context, row, written, place, signal))
-    metrics.flushed(state.table, written, (performance.now() - started) / 1000)
-    if (written.changes > 0) state.appliedAt = written.lastAt
-    state.oldestAt = batch.changes > 0 ? batch.firstAt : inbox[0]?.timestamp
-    recovered()
-    env.changed(false)
-  }
-
-  function recovered(): void {
-    state.error = undefined
-    state.waiting = undefined
-    state.failures = 0
-  }
-
-  /** Waits for what is being written. */
-  async function settle(): Promise<void> {
-    while (flushing) await flushing
-    if (failure !== undefined) throw failure
+    writer.start(drained === undefined ? place : { ...place, drained }, signal)
   }
 
   /** Everything that was read is durable afterwards. */
   async function barrier(signal: AbortSignal): Promise<void> {
-    await settle()
-    if (batch.changes === 0) return
-    startFlush({}, undefined, signal)
-    await settle()
+    await writer.settle()
+    if (writer.isEmpty()) return
+    write(signal)
+    await writer.settle()
   }
-
-  // ---- reading
 
   async function take(record: QueueRecord, signal: AbortSignal): Promise<StreamEnd | undefined> {
     inboxBytes -= record.value.length
@@ -167,16 +107,17 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
       const error = toMillraceError(thrown)
       if (error.code !== 'QueueLost') throw error
       await barrier(signal)
-      return await passControl(control(noRun(), signal)).lost(error.message, record.offset + 1n, undefined)
+      return await passControl(control(undefined, signal)).lost(error.message, record.offset + 1n, undefined)
     }
     account()
     return run && (await takeRun(run, signal))
   }
 
   async function takeRun(run: Run, signal: AbortSignal): Promise<StreamEnd | undefined> {
-    runBytes = run.value.length
+    const size = run.value.length
+    runBytes = size
     try {
-      if (run.value.length < LARGE_RUN) return await readLines(run, signal)
+      if (size < LARGE_RUN) return await readLines(run, signal)
       return await env.memory.large(signal, async () => {
         const ended = await readLines(run, signal)
         runBytes = 0
@@ -190,134 +131,113 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
   }
 
   async function readLines(run: Run, signal: AbortSignal): Promise<StreamEnd | undefined> {
-    const { flushRows, flushBytes } = env.spec().apply
     let transaction: Extract<RunEntry, { kind: 'transaction' }> | undefined
     const lines = readRun(run.value, `topic ${topic}, offset ${run.lastOffset}`)
     // The lines have it now, and only for as long as they are read: it can be tens of megabytes.
     run.value = NOTHING
     for (const entry of lines) {
-      if (entry.kind === 'header') {
-        const ended = await takeHeader(entry.header, run, signal)
-        if (ended) return ended
-      } else if (entry.kind === 'transaction') {
-        transaction = entry
-      } else if (entry.kind === 'control') {
-        const place = { epoch: header?.epoch ?? 0, lsn: entry.lsn, sequence: entry.line.seq }
-        const ended = await takeControl(entry.line, place, entry.at, run, signal)
-        if (ended) return ended
-      } else {
-        if (!transaction || !header)
-          throw new MillraceError('Internal', `queue: ${topic}: rows of no transaction`)
-        const { lsn, xid, at } = transaction
-        const place = { epoch: header.epoch, lsn, sequence: entry.line[1] }
-        // Written again by a capture that went back, or applied already by this table's last life (rule R15).
-        if (comparePositions(place, position) <= 0) continue
-        if (row.state !== 'stopped' && !wasScanned(xid)) {
-          const to = layout ?? (await activate(header, signal))
-          const change = {
-            line: entry.line,
-            bytes: entry.bytes,
-            transaction: { lsn, xid, at },
-            unknownHistory: row.unknownHistory,
-          }
-          addToBatch(batch, to, change, performance.now())
-        }
-        position = place
-        if (batch.changes >= flushRows || batch.bytes >= flushBytes) {
-          await settle()
-          startFlush({}, undefined, signal)
-        }
-      }
+      let ended: StreamEnd | undefined
+      if (entry.kind === 'header') ended = await takeHeader(entry.header, run, signal)
+      else if (entry.kind === 'control') ended = await takeControl(entry, run, signal)
+      else if (entry.kind === 'transaction') transaction = entry
+      else if (transaction && header) {
+        // Not awaited unless it waits: a promise for each row would cost more than the row.
+        const waiting = takeRow(entry, transaction, header, signal)
+        if (waiting) await waiting
+      } else throw new MillraceError('Internal', `queue: topic ${topic}: rows of no transaction`)
+      if (ended) return ended
     }
     doneOffset = run.resumeOffset
     return undefined
   }
 
-  /** Rule R14: a table without a key has it twice otherwise. */
-  function wasScanned(xid: number): boolean {
-    const isKeyless = header?.columns.every(([, , place]) => place === 0) === true
-    return isKeyless && seen.some((snapshot) => wasSeen(snapshot, xid))
+  function takeRow(
+    { line, bytes }: Extract<RunEntry, { kind: 'row' }>,
+    transaction: Extract<RunEntry, { kind: 'transaction' }>,
+    of: Header,
+    signal: AbortSignal,
+  ): Promise<void> | undefined {
+    const place = { epoch: of.epoch, lsn: transaction.lsn, sequence: line[1] }
+    // Written again by a capture that went back, or applied already (rule R15).
+    if (comparePositions(place, position) <= 0) return undefined
+    const row = writer.row()
+    if (row.state === 'stopped' || wasScanned(of, transaction.xid)) {
+      position = place
+      return undefined
+    }
+    if (!layout)
+      return activate(of, signal).then(() => takeRow({ kind: 'row', line, bytes }, transaction, of, signal))
+    writer.add(layout, { line, bytes, transaction, unknownHistory: row.unknownHistory })
+    position = place
+    if (!writer.isFull()) return undefined
+    return writer.settle().then(() => write(signal))
+  }
+
+  /** Rule R14: a table without a key would have it twice. */
+  function wasScanned(of: Header, xid: number): boolean {
+    if (seen.length === 0 || of.columns.some(([, , place]) => place > 0)) return false
+    return seen.some((snapshot) => wasSeen(snapshot, xid))
   }
 
   async function takeHeader(next: Header, run: Run, signal: AbortSignal): Promise<StreamEnd | undefined> {
-    if (next.inc !== row.incarnation && next.inc !== facts.incarnation) {
-      if (row.incarnation !== '') {
-        await barrier(signal)
-        return await passControl(control(run, signal)).lost(
-          `topic ${topic} was deleted and made anew`,
-          doneOffset,
-          next.inc,
-        )
-      }
-      facts = { ...facts, incarnation: next.inc }
+    const { incarnation } = writer.row()
+    if (incarnation !== '' && next.inc !== incarnation) {
+      await barrier(signal)
+      const what = `topic ${topic} was deleted and made anew`
+      return await passControl(control(run, signal)).lost(what, doneOffset, next.inc)
     }
+    if (incarnation === '') facts = { ...facts, incarnation: next.inc }
     header = next
     const text = JSON.stringify(next.columns)
-    if (text === signature) return undefined
+    if (text === columns) return undefined
     // Another list of columns: what was read with the old one is written first (rule R19).
-    if (batch.changes > 0) await barrier(signal)
-    signature = text
+    if (!writer.isEmpty()) await barrier(signal)
+    columns = text
     layout = undefined
     return undefined
   }
 
-  async function activate(of: Header, signal: AbortSignal): Promise<Layout> {
-    await settle()
-    const filter = listedTable(env.spec(), state.table)?.columns
-    const catalog = await env.source.definition(state.table, filter, signal)
-    const definition = headerDefinition(of, catalog)
-    await noticeLoss(signal)
-    const options = tableOptions(env.spec())
-    const present = await env.destination.ensureTable(row.destination, definition, options, signal)
-    const made = createLayout(of.columns, wideDefinition(definition, catalog, present.columns))
-    layout = made
-    batch = createBatch(made)
-    return made
-  }
-
-  /** A destination table that somebody has dropped is made anew, but its rows are gone. */
-  async function noticeLoss(signal: AbortSignal): Promise<void> {
-    if (!row.historyComplete || comparePositions(row.position, ORIGIN) === 0) return
-    const { exists } = await env.destination.inspectTable(row.destination, signal)
-    if (exists) return
-    env.log.error({ table: state.label }, 'The destination table is gone, its history is incomplete')
-    setRow(await env.destination.ledger.updateTable(row, { historyComplete: false }, signal))
+  async function activate(of: Header, signal: AbortSignal): Promise<void> {
+    await writer.settle()
+    const chosen = await chooseLayout(env, state, writer.row(), of, signal)
+    writer.setRow(chosen.row)
+    writer.begin(chosen.layout)
+    layout = chosen.layout
   }
 
   async function takeControl(
-    line: ControlLine,
-    place: Position,
-    at: number,
+    { line, lsn, at }: Extract<RunEntry, { kind: 'control' }>,
     run: Run,
     signal: AbortSignal,
   ): Promise<StreamEnd | undefined> {
+    const place = { epoch: header?.epoch ?? 0, lsn, sequence: line.seq }
     if (comparePositions(place, position) <= 0) return undefined
     const ended = await passControl(control(run, signal)).line(line, place, at)
     position = place
     return ended
   }
 
-  function control(run: Run, signal: AbortSignal): ControlContext {
+  function control(run: Run | undefined, signal: AbortSignal): ControlContext {
     return {
       env,
       state,
       signal,
-      row: () => row,
-      setRow,
+      row: writer.row,
+      setRow: writer.setRow,
       barrier: () => barrier(signal),
       doneOffset: () => doneOffset,
-      nextOffset: run.resumeOffset,
+      nextOffset: run?.resumeOffset ?? doneOffset,
       takeFacts() {
         const taken = facts
         facts = {}
         return taken
       },
-      async drain(uid, place, change) {
-        await settle()
+      async drain(uid: string, place: Position, change: FactChange) {
+        await writer.settle()
         position = place
-        doneOffset = run.resumeOffset
-        startFlush(change, uid, signal)
-        await settle()
+        if (run) doneOffset = run.resumeOffset
+        write(signal, change, uid)
+        await writer.settle()
       },
       refresh: look,
     }
@@ -327,13 +247,6 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
     seen = state.draining.flatMap(({ visibility }) => (visibility ? [parseVisibility(visibility)] : []))
   }
 
-  // ---- waiting
-
-  function flushState() {
-    const { changes, bytes, since } = batch
-    return { changes, bytes, since, lastFlush, atEnd: isAtEnd() }
-  }
-
   function isAtEnd(): boolean {
     return end !== undefined && inbox.length === 0 && runBytes === 0 && doneOffset >= end
   }
@@ -341,59 +254,67 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
   /** What can be done while no record is there; returns how long to wait for one. */
   async function idle(signal: AbortSignal): Promise<number | StreamEnd> {
     state.atEnd = isAtEnd()
-    const now = performance.now()
-    const isAhead = doneOffset > row.nextOffset || facts.incarnation !== undefined
-    if (isAhead && batch.changes === 0 && !flushing && now - lastProgress > PROGRESS_INTERVAL) {
-      startFlush({}, undefined, signal)
-      return 0
+    if (writer.isIdle()) {
+      const isAhead = doneOffset > writer.row().nextOffset || facts.incarnation !== undefined
+      if (isAhead && writer.idleFor() > PROGRESS_INTERVAL) {
+        write(signal)
+        return 0
+      }
+      if (state.atEnd) {
+        recovered()
+        const ended = await passControl(control(undefined, signal)).atEnd()
+        if (ended) return ended
+      }
     }
-    if (state.atEnd && batch.changes === 0 && !flushing) {
-      state.oldestAt = undefined
-      recovered()
-      const ended = await passControl(control(noRun(), signal)).atEnd()
-      if (ended) return ended
-    }
-    return Math.min(flushing ? IDLE_CHECK : flushDue(flushState(), env.spec().apply) - now, IDLE_CHECK)
+    return Math.min(writer.due(state.atEnd) - performance.now(), IDLE_CHECK)
   }
 
-  /** For what is not in a run. */
-  const noRun = (): Run => ({ topic, lastOffset: doneOffset, resumeOffset: doneOffset, value: NOTHING })
+  function recovered(): void {
+    if (state.error) env.changed(true)
+    state.error = undefined
+    state.failures = 0
+    state.waiting = undefined
+    state.oldestAt = undefined
+  }
+
+  async function step(signal: AbortSignal): Promise<StreamEnd | undefined> {
+    signal.throwIfAborted()
+    writer.throwFailure()
+    if (!env.isRunning()) {
+      await barrier(signal)
+      return 'paused'
+    }
+    if (lost) {
+      const { wanted, offsets } = lost
+      const holds = offsets ? `it holds ${offsets.earliest} to ${offsets.end}` : 'it is gone'
+      await barrier(signal)
+      const what = `topic ${topic} has no offset ${wanted} (${holds})`
+      return await passControl(control(undefined, signal)).lost(what, offsets?.earliest ?? 0n, undefined)
+    }
+    if (writer.due(isAtEnd()) <= performance.now()) write(signal)
+    const record = inbox.shift()
+    if (record) return await take(record, signal)
+    env.topics.resume(topic)
+    const wait = await idle(signal)
+    if (typeof wait !== 'number') return wait
+    if (wait > 0) await bell.wait(wait, signal)
+    return undefined
+  }
 
   async function run(signal: AbortSignal): Promise<StreamEnd> {
     look()
     env.topics.open(topic, start)
     try {
       for (;;) {
-        signal.throwIfAborted()
-        if (failure !== undefined) throw failure
-        if (!env.isRunning()) {
-          await barrier(signal)
-          return 'paused'
-        }
-        if (lost) {
-          const { wanted, offsets } = lost
-          const reading = `topic ${topic} has no offset ${wanted} (${offsets ? `it holds ${offsets.earliest} to ${offsets.end}` : 'it is gone'})`
-          await barrier(signal)
-          return await passControl(control(noRun(), signal)).lost(reading, offsets?.earliest ?? 0n, undefined)
-        }
-        if (!flushing && batch.changes > 0) {
-          const due = flushDue(flushState(), env.spec().apply)
-          if (pressed || due <= performance.now()) startFlush({}, undefined, signal)
-        }
-        const record = inbox.shift()
-        if (!record) {
-          env.topics.resume(topic)
-          const wait = await idle(signal)
-          if (typeof wait !== 'number') return wait
-          if (wait > 0) await bell.wait(wait, signal)
-          continue
-        }
-        const ended = await take(record, signal)
+        const ended = await step(signal)
         if (ended) return ended
       }
+    } catch (thrown) {
+      throw signal.aborted ? signal.reason : toMillraceError(thrown)
     } finally {
       env.topics.close(topic)
-      await Promise.resolve(flushing)
+      // Whatever is being written ends before the next stream begins, so that they cannot get in each other's way.
+      await writer.settle().catch(() => {})
       env.memory.remove(accounted)
       accounted = 0
     }
@@ -411,22 +332,19 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
     },
     reached(offset) {
       end = offset
-      if (doneOffset >= offset && batch.changes > 0) bell.ring()
+      if (doneOffset >= offset && !writer.isEmpty()) bell.ring()
     },
     lost(wanted, offsets) {
       lost = { wanted, offsets }
       bell.ring()
     },
-    wake: () => bell.ring(),
+    wake: bell.ring,
     relieve() {
-      pressed = true
+      writer.press()
       bell.ring()
     },
-    isBusy: () => flushing !== undefined || batch.changes > 0 || inbox.length > 0 || runBytes > 0,
-    incompleteBytes: () => joiner.bytes(),
-    run: (signal) =>
-      run(signal).catch((thrown) => {
-        throw signal.aborted ? signal.reason : toMillraceError(thrown)
-      }),
+    isBusy: () => !writer.isIdle() || inbox.length > 0 || runBytes > 0,
+    incompleteBytes: joiner.bytes,
+    run,
   }
 }

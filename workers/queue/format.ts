@@ -1,5 +1,3 @@
-import type { LSN } from '../source/lsn.ts'
-
 /**
  * The queue's format: what capture writes and apply reads. Readable with stock tools.
  *
@@ -161,12 +159,3 @@ export type LogMessage =
       readonly table: string
     }
   | { readonly kind: 'heartbeat'; readonly slot: string }
-
-/** Where a run stands: the Kafka offsets of its first and last record. */
-export interface RunLocation {
-  readonly offset: bigint
-  readonly lastOffset: bigint
-}
-
-/** End of a hold's commit, read from the control record. */
-export type HoldLSN = LSN
