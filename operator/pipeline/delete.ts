@@ -18,7 +18,7 @@ import { jobCondition, livePods } from '../pods/problems.ts'
 import { cleanupJob, cleanupName, pipelineChildren } from '../pods/workloads.ts'
 import { keyOf } from '../runtime/store.ts'
 import { problemsOf } from './conditions.ts'
-import { type DeletionFacts, nextDeletionStep } from './deletion.ts'
+import { type DeletionFacts, mayHaveSlot, nextDeletionStep } from './deletion.ts'
 import { hasFinalizer, removeFinalizer } from './finalizer.ts'
 
 const POLL = 5_000
@@ -75,11 +75,10 @@ async function deletionFacts(
   const pods = livePods(stores.pods.by('pipelineUid', uid)).filter(
     (pod) => pod.metadata.labels?.['app.kubernetes.io/component'] !== 'cleanup',
   )
-  const { capture } = pipeline.status ?? {}
   const live = await kube.get<KubeObject & { status?: { phase?: string } }>(NAMESPACES, namespace, signal)
   return {
     policy: pipeline.spec.deletionPolicy,
-    everConnected: capture?.slot !== undefined || capture?.systemIdentifier !== undefined,
+    mayHaveSlot: mayHaveSlot(pipeline.status?.capture),
     deployments: stores.deployments.by('pipelineUid', uid).length,
     ownBackfills: ownBackfills(stores, pipeline).length,
     backfillJobs: jobs.length,

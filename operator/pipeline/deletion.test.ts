@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { type DeletionFacts, nextDeletionStep } from './deletion.ts'
+import { type DeletionFacts, mayHaveSlot, nextDeletionStep } from './deletion.ts'
 
 const last: DeletionFacts = {
   policy: 'Delete',
-  everConnected: true,
+  mayHaveSlot: true,
   deployments: 0,
   ownBackfills: 0,
   backfillJobs: 0,
@@ -28,7 +28,7 @@ describe('nextDeletionStep', () => {
     ['Retain', { policy: 'Retain' }, 'finish'],
     ['Retain and pods', { policy: 'Retain', pods: 1 }, 'wait'],
     ['Retain while a cleanup runs', { policy: 'Retain', cleanup: 'running' }, 'finish'],
-    ['no slot ever', { everConnected: false }, 'finish'],
+    ['no slot ever', { mayHaveSlot: false }, 'finish'],
     ['a namespace that goes', { namespaceTerminating: true }, 'finish, left behind'],
     [
       'a namespace that goes while a cleanup runs',
@@ -45,5 +45,18 @@ describe('nextDeletionStep', () => {
     const step = nextDeletionStep({ ...last, ...facts })
     const leftBehind = step.do === 'finish' && step.leftBehind !== undefined ? ', left behind' : ''
     expect(`${step.do}${leftBehind}`).toBe(expected)
+  })
+})
+
+describe('mayHaveSlot', () => {
+  const problem = (code: string) => ({ component: 'Source' as const, code, message: 'm' })
+  it.each<[string, Parameters<typeof mayHaveSlot>[0], boolean]>([
+    ['a capture that never reported', undefined, false],
+    ['one that is about to make it', {}, true],
+    ['a slot', { slot: 's', problems: [problem('HostUnreachable')] }, true],
+    ['no connection', { problems: [problem('AuthenticationFailed')] }, false],
+    ['a server that is not set up for it', { problems: [problem('WrongWALLevel')] }, true],
+  ])('with %s', (_, capture, expected) => {
+    expect(mayHaveSlot(capture)).toBe(expected)
   })
 })

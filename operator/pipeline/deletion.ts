@@ -1,9 +1,11 @@
+import type { CaptureStatus } from '../../crds/pipeline.ts'
+
 /** What deleting a Pipeline needs next. A pure function of what is there, so that a restart in between changes nothing. */
 
 export interface DeletionFacts {
   readonly policy: 'Delete' | 'Retain'
-  /** capture has connected to the source: there may be a slot. */
-  readonly everConnected: boolean
+  /** Slot or publication may exist in the source. */
+  readonly mayHaveSlot: boolean
   readonly deployments: number
   /** TableBackfills that belong to it. */
   readonly ownBackfills: number
@@ -28,6 +30,25 @@ export type DeletionStep =
   /** The finalizer goes. `leftBehind`: slot and publication could not be dropped, and why. */
   | { readonly do: 'finish'; readonly leftBehind: string | undefined }
 
+/** With these, capture did not even get a connection. */
+const NOT_CONNECTED: ReadonlySet<string> = new Set([
+  'SecretMissing',
+  'HostUnreachable',
+  'TLSFailed',
+  'AuthenticationFailed',
+  'DatabaseNotFound',
+])
+
+/**
+ * Whether capture may have made a slot, by what it has reported. It reports the slot a moment after it made it, so in doubt
+ * the answer is yes; but a Pipeline with a wrong address must not wait for a cleanup that cannot succeed.
+ */
+export function mayHaveSlot(capture: CaptureStatus | undefined): boolean {
+  if (!capture) return false
+  if (capture.slot !== undefined || capture.systemIdentifier !== undefined) return true
+  return !capture.problems?.some(({ component, code }) => component === 'Source' && NOT_CONNECTED.has(code))
+}
+
 /** Pods of a node that does not answer never end; their connection to the source does. */
 const POD_PATIENCE = 300_000
 
@@ -41,7 +62,7 @@ export function nextDeletionStep(facts: DeletionFacts): DeletionStep {
   if (facts.pods > 0 && facts.elapsed < POD_PATIENCE) {
     return { do: 'wait', waitsFor: `${facts.pods} pods to end` }
   }
-  if (facts.policy === 'Retain' || !facts.everConnected || facts.cleanup === 'succeeded') {
+  if (facts.policy === 'Retain' || !facts.mayHaveSlot || facts.cleanup === 'succeeded') {
     return { do: 'finish', leftBehind: undefined }
   }
   if (facts.namespaceTerminating && facts.cleanup !== 'running') {

@@ -1,8 +1,10 @@
 import type { Pipeline } from '../../crds/pipeline.ts'
 import { MillraceError } from '../../lib/errors.ts'
 import { retry } from '../runtime/backoff.ts'
+import { toProblem } from '../runtime/problems.ts'
 import { pipelineResource } from '../runtime/resources.ts'
 import { runWorker } from '../runtime/run.ts'
+import { createStatusWriter } from '../runtime/status.ts'
 import { dropSlotAndPublication } from '../source/cleanup.ts'
 import { withConnection } from '../source/connect.ts'
 import { publicationName, slotName } from '../source/names.ts'
@@ -22,6 +24,14 @@ await runWorker('cleanup', async ({ env, kube, log, secrets, stop }) => {
     publication: publicationName(spec, env.namespace, env.pipeline),
     slot: slotName(spec, env.namespace, env.pipeline),
   }
+  const status = createStatusWriter({
+    kube,
+    resource: pipelineResource(env.namespace),
+    name: env.pipeline,
+    uid: env.pipelineUid,
+    fieldManager: 'millrace-cleanup',
+    log,
+  })
   await retry(
     () =>
       withConnection(
@@ -32,9 +42,13 @@ await runWorker('cleanup', async ({ env, kube, log, secrets, stop }) => {
     {
       signal: stop,
       attempts: ATTEMPTS,
-      onRetry: (error, delay) =>
-        log.warn({ code: error.code, message: error.message, delay }, 'Not dropped yet'),
+      onRetry(error, delay) {
+        log.warn({ code: error.code, reason: error.message, delay }, 'Not dropped yet')
+        // The operator shows it while the Pipeline waits: nobody reads the log of a Job that is about to go.
+        status.set({ capture: { problems: [toProblem(error, { component: 'Slot' })] } }, { urgent: true })
+      },
     },
   )
+  status.close()
   log.info(names, 'Dropped slot and publication')
 })
