@@ -13,9 +13,9 @@ export interface ReplicationStream {
   readonly chunks: AsyncIterable<Buffer>
   /**
    * Tells the server what is safe. It forgets the log before that, so never more than what is recorded (invariant I5). Waits
-   * for nothing.
+   * for nothing. With `ask` the server answers at once, which shows that it is still there.
    */
-  confirm(lsn: LSN): void
+  confirm(lsn: LSN, ask?: boolean): void
   /** What the connection's errors mean. */
   failure(thrown: unknown): unknown
   /** Ends the conversation in order, so that the slot is free at once; waits for at most a second. */
@@ -63,10 +63,10 @@ export async function startReplication(
   )
   return {
     chunks: socket,
-    confirm(lsn) {
+    confirm(lsn, ask = false) {
       if (!socket.writable) return
       void failpoint('capture.feedback.before', () => socket.destroy())
-      send(socket, 'd', standbyStatus(lsn))
+      send(socket, 'd', standbyStatus(lsn, ask))
       void failpoint('capture.feedback.after', () => socket.destroy())
     },
     failure: (thrown) => connection.failure(thrown),
@@ -106,12 +106,13 @@ function send(socket: Duplex, type: string, body: Buffer): void {
 const MICROSECONDS_1970_TO_2000 = 946_684_800_000_000n
 
 /** Standby status update: written, flushed and applied are all what is safe; nothing less is of use to anybody. */
-export function standbyStatus(lsn: LSN, now = Date.now()): Buffer {
+export function standbyStatus(lsn: LSN, ask: boolean, now = Date.now()): Buffer {
   const body = Buffer.alloc(34)
   body.write('r', 0, 'latin1')
   body.writeBigUInt64BE(lsn, 1)
   body.writeBigUInt64BE(lsn, 9)
   body.writeBigUInt64BE(lsn, 17)
   body.writeBigInt64BE(BigInt(now) * 1000n - MICROSECONDS_1970_TO_2000, 25)
+  body[33] = ask ? 1 : 0
   return body
 }

@@ -27,7 +27,7 @@ import type { Report } from './report.ts'
 import { createSender, type Sender } from './sender.ts'
 import { keepSlot } from './slot-watch.ts'
 import { createSqlSession } from './sql-session.ts'
-import { readStream } from './stream-loop.ts'
+import { keepInTouch, type Reading, readStream } from './stream-loop.ts'
 import { keepTables } from './tables.ts'
 
 export interface SessionOptions {
@@ -53,8 +53,6 @@ export interface SessionOptions {
   readonly onStreaming: () => void
 }
 
-/** How often the source hears from us when there is nothing new, milliseconds; it gives up after a minute. */
-const FEEDBACK = 10_000
 /** How long the last changes may take to be sent when capture is asked to end, milliseconds. */
 const FAREWELL = 5_000
 
@@ -70,7 +68,6 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
   const sql = createSqlSession(target, signal)
   const store = createRecordStore(queue, topic)
   let stream: ReplicationStream | undefined
-  let feedback: NodeJS.Timeout | undefined
   // Until the stream runs there is nothing to bring to an end.
   const giveUp = () => over.abort(options.stop.reason)
   if (options.stop.aborted) giveUp()
@@ -192,9 +189,10 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
     stream = await startReplication(target, { ...names, start: start.from }, signal)
     const running = stream
     options.stop.removeEventListener('abort', giveUp)
-    feedback = setInterval(() => running.confirm(sender.recorded()), FEEDBACK)
+    const reading: Reading = { since: undefined }
     await Promise.race([
-      readStream(running, changes, sender, lookups, signal),
+      readStream(running, changes, sender, lookups, reading, signal),
+      keepInTouch(running, sender.recorded, reading, signal),
       sender.run(signal),
       slot.run(signal),
       keepTables(
@@ -222,7 +220,8 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
     throw explain(thrown, names.slot)
   } finally {
     options.stop.removeEventListener('abort', giveUp)
-    clearInterval(feedback)
+    // What was wrong within the session is over with it; what ended it is reported by the caller.
+    for (const of of ['slot', 'source', 'stream'] as const) report.trouble(of, undefined)
     metrics.observe(undefined)
     over.abort(new Error('the session is over'))
     await Promise.allSettled([stream?.close(), sql.close()])

@@ -1,4 +1,6 @@
 import { MillraceError } from '../../lib/errors.ts'
+import { sleep } from '../../lib/sleep.ts'
+import type { LSN } from '../source/lsn.ts'
 import type { Changes, Pending } from './changes.ts'
 import type { ReplicationStream } from './replication.ts'
 import type { Sender } from './sender.ts'
@@ -7,10 +9,42 @@ import { createFrameParser } from './wire.ts'
 /** Bytes that may be written and not acknowledged by the queue; then reading pauses. */
 export const MAX_UNACKNOWLEDGED = 16 * 1024 * 1024
 
+/** How often the source hears from us, and is asked to answer, milliseconds; it gives up after a minute. */
+const FEEDBACK = 10_000
+/** Without a byte for this long the source is not there any more, milliseconds. */
+const SILENCE = 60_000
+
+/** Since when the stream is waited for, milliseconds of `performance.now()`; undefined while nothing is read. */
+export interface Reading {
+  since: number | undefined
+}
+
 /** Looks up what the stream cannot go on without. */
 export interface Lookups {
   relation(pending: Extract<Pending, { kind: 'relation' }>, signal: AbortSignal): Promise<void>
   messages(pending: Extract<Pending, { kind: 'messages' }>, signal: AbortSignal): Promise<void>
+}
+
+/**
+ * Tells the source again and again what is safe, whatever else goes on; notices when it does not answer. Silence while
+ * nothing is read means nothing.
+ */
+export async function keepInTouch(
+  stream: ReplicationStream,
+  recorded: () => LSN,
+  reading: Reading,
+  signal: AbortSignal,
+): Promise<never> {
+  for (;;) {
+    await sleep(FEEDBACK, signal)
+    if (reading.since !== undefined && performance.now() - reading.since > SILENCE) {
+      throw new MillraceError(
+        'ConnectionLost',
+        `the source has not answered for ${SILENCE / 1000} s on the replication connection`,
+      )
+    }
+    stream.confirm(recorded(), true)
+  }
 }
 
 /**
@@ -22,6 +56,7 @@ export async function readStream(
   changes: Changes,
   sender: Sender,
   lookups: Lookups,
+  reading: Reading,
   signal: AbortSignal,
 ): Promise<never> {
   const parser = createFrameParser(changes.handler)
@@ -35,7 +70,9 @@ export async function readStream(
   }
 
   try {
+    reading.since = performance.now()
     for await (const chunk of stream.chunks) {
+      reading.since = undefined
       let offset = 0
       do {
         offset = parser.feed(chunk, offset)
@@ -44,6 +81,7 @@ export async function readStream(
       } while (offset < chunk.length)
       sender.notify()
       if (sender.unacknowledged() > MAX_UNACKNOWLEDGED) await sender.below(MAX_UNACKNOWLEDGED / 2, signal)
+      reading.since = performance.now()
     }
   } catch (error) {
     signal.throwIfAborted()

@@ -58,6 +58,8 @@ export interface Connection {
 }
 
 const CONNECT_MILLISECONDS = 10_000
+/** A little longer than the server's own limit: without an answer by then, the server is not there any more. */
+const ANSWER_MILLISECONDS = 75_000
 const CLOSE_MILLISECONDS = 2_000
 const MIN_SERVER = 140_000
 
@@ -102,6 +104,7 @@ export async function openConnection(target: PostgresTarget, options: OpenOption
     keepAliveInitialDelayMillis: 30_000,
     types: RAW_TEXT,
     ...(purpose === 'replication' ? { replication: 'database' } : {}),
+    ...(purpose === 'query' ? { query_timeout: ANSWER_MILLISECONDS } : {}),
   } as ClientConfig)
 
   // An error between two statements reaches the driver's client only as an event, which would end the process.
@@ -133,6 +136,7 @@ export async function openConnection(target: PostgresTarget, options: OpenOption
           )
           return (Array.isArray(result) ? result.at(-1) : result).rows
         } catch (error) {
+          if (isUnanswered(error)) breakOff()
           throw failure(broken ?? error, false)
         }
       },
@@ -222,6 +226,10 @@ async function close(client: pg.Client, lost: AbortSignal, after: () => void): P
     clearTimeout(forced)
   }
   after()
+}
+
+function isUnanswered(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.message === 'Query read timeout'
 }
 
 function socketOf(client: pg.Client): { destroy(): void } {

@@ -124,6 +124,9 @@ function judge(error: DriverError, place: ErrorPlace): Finding {
   if (/timeout expired/.test(text)) {
     return { code: 'HostUnreachable', field: 'host', text: 'no answer in time' }
   }
+  if (/^Query read timeout$/.test(text)) {
+    return { code: 'ConnectionLost', field: 'host', text: 'no answer to a statement' }
+  }
   if (BROKEN.has(code) || /Connection terminated|Client has encountered a connection error/.test(text)) {
     return { code: place.connecting ? 'HostUnreachable' : 'ConnectionLost', field: 'host' }
   }

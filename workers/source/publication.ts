@@ -7,6 +7,9 @@ import { sqlState } from './postgres-errors.ts'
 import { type TableDefinition, type TableName, tableLabel } from './table.ts'
 import { describeTransactions, readWriters } from './writers.ts'
 
+// Membership is always that of ONLY the one table: tables that inherit from it are tables of their own, and partitions come with
+// their root whether asked for or not.
+
 /** What a Pipeline owns in its source. */
 export interface SourceNames {
   readonly publication: string
@@ -72,7 +75,7 @@ export async function ensurePublication(
       })
     } catch (error) {
       // Somebody else made it just now.
-      if (sqlState(error) === '42710' && attempt < 3) continue
+      if (['42710', '23505'].includes(sqlState(error) ?? '') && attempt < 3) continue
       throw explainCreate(error, connection)
     }
   }
@@ -136,7 +139,7 @@ export async function joinTable(
       await checkReadable(connection, definition, field)
       if (!(await isMember(connection, names.publication, table))) {
         await connection.query(
-          `ALTER PUBLICATION ${quoteIdentifier(names.publication)} ADD TABLE ${fromClause(definition)}`,
+          `ALTER PUBLICATION ${quoteIdentifier(names.publication)} ADD TABLE ONLY ${quoteTable(definition)}`,
         )
       }
       await emitMessage(connection, {
@@ -164,7 +167,7 @@ export async function leaveTable(
     await commitDurably(connection)
     if (await isMember(connection, names.publication, table)) {
       await connection.query(
-        `ALTER PUBLICATION ${quoteIdentifier(names.publication)} DROP TABLE ${quoteTable(table)}`,
+        `ALTER PUBLICATION ${quoteIdentifier(names.publication)} DROP TABLE ONLY ${quoteTable(table)}`,
       )
     }
     await emitMessage(connection, {
