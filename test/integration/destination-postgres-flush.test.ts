@@ -151,7 +151,7 @@ describe('batches of a table with a key', () => {
           expect(text(found)).toEqual(text(wanted))
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     )
   })
 })
@@ -203,7 +203,7 @@ describe('batches of a table without a key', () => {
           )
         }
       }),
-      { numRuns: 40 },
+      { numRuns: 25 },
     )
   })
 

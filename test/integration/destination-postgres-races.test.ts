@@ -276,6 +276,23 @@ describe('a destination action', () => {
     expect(await rowsOf(definition)).toEqual([{ id: '2', v: 'a chunk' }])
   })
 
+  it('takes a table for empty only when nobody is just now writing to it', async () => {
+    const definition = simple('a6')
+    await one.ensureTable(nameOf(definition), definition, hard, never)
+    await one.ledger.recordHeld(await claim(one, definition), hold('a6', 'DoNothing'), never)
+    await one.ledger.beginAttempt('a6', never)
+    const action = await request('a6', definition, 1)
+    const acting = await withClient(url, async (writer) => {
+      await writer.query('begin')
+      await writer.query(`insert into a6 values (1, 'on its way')`)
+      const pending = one.runAction(action, never)
+      await waitingForLocks(1)
+      await writer.query('commit')
+      return { pending }
+    })
+    expect(await acting.pending).toMatchObject({ backfill: { actionDone: true, append: false } })
+  })
+
   it('is not done when it fails', async () => {
     const definition = await heldTable('a4')
     await query(url, 'create table a4_child (id integer references a4 (id))')

@@ -341,24 +341,25 @@ describe('a chunk', () => {
     await ensure(definition, soft)
     await query(
       url,
-      `insert into upserted values (1, 'old', '{}', false), (2, 'gone', null, true), (3, 'same', '{"a": 1}', false), (4, 'other', null, false)`,
+      `insert into upserted values (1, 'old', '{}', false), (2, 'gone', null, true), (3, 'same', '{"a": 1}', false), (4, 'other', null, false), (6, 'was gone', null, true)`,
     )
     const { fence } = await prepare(one, definition, { uid: 'upserted', deletes: 'Soft' })
     const chunk = chunkOf(
       fence,
       definition,
-      ['1\tnew\t\\N', '2\tback\t\\N', '3\tsame\t{"a": 1}', '5\tmore\t[]'],
+      ['1\tnew\t\\N', '2\tback\t\\N', '3\tsame\t{"a": 1}', '5\tmore\t[]', '6\twas gone\t\\N'],
       {
         options: soft,
       },
     )
-    expect(await one.writeChunk(chunk, never)).toMatchObject({ rows: 4n, written: true })
+    expect(await one.writeChunk(chunk, never)).toMatchObject({ rows: 5n, written: true })
     expect(await rowsOf('upserted')).toEqual([
       { id: 1, v: 'new', j: null, __millrace_deleted: false },
       { id: 2, v: 'back', j: null, __millrace_deleted: false },
       { id: 3, v: 'same', j: { a: 1 }, __millrace_deleted: false },
       { id: 4, v: 'other', j: null, __millrace_deleted: false },
       { id: 5, v: 'more', j: [], __millrace_deleted: false },
+      { id: 6, v: 'was gone', j: null, __millrace_deleted: false },
     ])
   })
 
