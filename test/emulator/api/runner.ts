@@ -38,7 +38,11 @@ class Aborted extends Error {}
 export function createRunner(options: RunnerOptions): Runner {
   const { engine, faults, sessions, clock } = options
   const queue: (() => void)[] = []
-  const signals = new Map<string, Promise<void>>()
+  /** What is running now, by statement. */
+  const runs = new Map<
+    string,
+    { pid: number; over: AbortController; signalling: Promise<void> | undefined }
+  >()
   let free = options.slots
 
   const slot = async () => {
@@ -177,6 +181,11 @@ export function createRunner(options: RunnerOptions): Runner {
   const execute = async (record: StatementRecord, apiSession: ApiSession | undefined) => {
     let session: Session | undefined
     let failure: unknown
+    const current = {
+      pid: 0,
+      over: new AbortController(),
+      signalling: undefined as Promise<void> | undefined,
+    }
     try {
       await slot()
       record.touch('PICKED')
@@ -185,6 +194,8 @@ export function createRunner(options: RunnerOptions): Runner {
         session = apiSession?.connection ?? (await engine.openSession(record.user))
         if (apiSession) apiSession.connection = session
         record.pid = session.backend.pid
+        current.pid = record.pid
+        runs.set(record.id, current)
         record.touch('STARTED')
         await run(record, session)
       } finally {
@@ -193,8 +204,10 @@ export function createRunner(options: RunnerOptions): Runner {
     } catch (error) {
       failure = error
     }
+    current.over.abort()
+    runs.delete(record.id)
     // A signal that is still under way must not hit whoever gets the connection next.
-    await signals.get(record.id)
+    await current.signalling
     if (apiSession) await leaveSession(apiSession, session)
     else if (session) await engine.closeSession(session).catch(() => {})
     conclude(record, failure)
@@ -210,11 +223,16 @@ export function createRunner(options: RunnerOptions): Runner {
     submit: (record, session) => void execute(record, session),
     cancel: async (record) => {
       record.abort.abort(new Aborted('Query cancelled on user request'))
-      if (record.pid === 0 || record.status !== 'STARTED') return
-      const sent = engine.backends.signal(record.pid, 'cancel').catch(() => {})
-      signals.set(record.id, sent)
-      await sent
-      signals.delete(record.id)
+      const current = runs.get(record.id)
+      if (!current || current.signalling) return
+      // Between two of its queries a statement does not notice, so it is told until it has ended.
+      const signal = async () => {
+        while (!current.over.signal.aborted) {
+          await engine.backends.signal(current.pid, 'cancel').catch(() => {})
+          await sleep(50, undefined, { signal: current.over.signal }).catch(() => {})
+        }
+      }
+      current.signalling = signal()
     },
   }
 }

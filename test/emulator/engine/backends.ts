@@ -64,14 +64,21 @@ export function createBackends(url: string): Backends {
     return { pid: Number(rows[0]?.[0]), query, client, lost: () => lost }
   }
 
-  const run: Backends['admin'] = async (sql, values) => {
+  let last: Promise<unknown> = Promise.resolve()
+  const attempt = async (sql: string, values: readonly unknown[] | undefined) => {
     admin ??= connect()
-    const backend = await admin
+    let backend = await admin
     if (backend.lost()) {
-      admin = undefined
-      return run(sql, values)
+      admin = connect()
+      backend = await admin
     }
     return (await backend.query(sql, values)).rows
+  }
+  // One after the other: a connection does one thing at a time.
+  const run: Backends['admin'] = (sql, values) => {
+    const next = last.then(() => attempt(sql, values))
+    last = next.catch(() => {})
+    return next
   }
 
   return {

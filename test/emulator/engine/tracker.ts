@@ -28,15 +28,23 @@ export function createTracker(): Tracker {
   let ended: (Ended & { begun: number })[] = []
   const committing = new Map<number, Committing>()
 
+  /** Commits under way that decide whether there is a cycle; empty when there is none. Fails when there is one for certain. */
+  const undecided = (transaction: Footprint, pid: number): Promise<unknown>[] => {
+    const others = [...ended, ...committing.values()].filter(({ id }) => id !== transaction.id)
+    const cycle = findCycle(transaction, others)
+    if (!cycle) return []
+    const pending = cycle.transactions.flatMap((id) => committing.get(id)?.settled ?? [])
+    if (pending.length === 0) throw violation(cycle, pid)
+    return pending
+  }
+
   const check = async (transaction: Footprint, pid: number) => {
-    for (;;) {
-      const others = [...ended, ...committing.values()].filter(({ id }) => id !== transaction.id)
-      const cycle = findCycle(transaction, others)
-      if (!cycle) return
-      const pending = cycle.transactions.flatMap((id) => committing.get(id) ?? [])
-      if (pending.length === 0) throw violation(cycle, pid)
-      // Whether these come through decides.
-      await Promise.allSettled(pending.map(({ settled }) => settled))
+    for (
+      let pending = undecided(transaction, pid);
+      pending.length > 0;
+      pending = undecided(transaction, pid)
+    ) {
+      await Promise.allSettled(pending)
     }
   }
 
@@ -58,8 +66,14 @@ export function createTracker(): Tracker {
     },
     check,
     commit: async (transaction, xid, pid, run) => {
-      await check(transaction, pid)
-      // No other transaction gets in between the check and this line.
+      for (
+        let pending = undecided(transaction, pid);
+        pending.length > 0;
+        pending = undecided(transaction, pid)
+      ) {
+        await Promise.allSettled(pending)
+      }
+      // Nothing was awaited since the last look, so no other transaction came in between.
       const order = ++clock
       const settled = run()
       committing.set(transaction.id, { ...transaction, xid, order, settled })

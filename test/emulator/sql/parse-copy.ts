@@ -14,7 +14,6 @@ const OPTIONS: readonly (readonly [name: string, value: Value])[] = [
   ['credentials', 'string'],
   ['region', 'string'],
   ['manifest', 'none'],
-  ['format csv', 'none'],
   ['csv', 'none'],
   ['quote', 'string'],
   ['delimiter', 'string'],
@@ -61,11 +60,15 @@ export function parseCopy(c: Cursor): CopyStatement {
 }
 
 function parseOption(c: Cursor): CopyOption {
-  const known = OPTIONS.find(([name]) => c.accept(...name.split(' ')))
+  if (c.accept('format')) {
+    c.accept('as')
+    if (!c.at('csv')) throw new UnknownToEmulator(`the COPY format ${c.peek().text.toUpperCase()}`)
+  }
+  const known = OPTIONS.find(([option]) => c.accept(option))
   if (!known) throw new UnknownToEmulator(`the COPY option ${c.peek().text.toUpperCase()}`)
-  const name = known[0] === 'format csv' ? 'csv' : known[0]
+  const [name, value] = known
   c.accept('as')
-  switch (known[1]) {
+  switch (value) {
     case 'none':
       return { name }
     case 'string':

@@ -69,9 +69,8 @@ export function parseUpdate(c: Cursor, withTables: readonly CommonTable[]): Upda
 
 function bareAlias(c: Cursor, next: string): string | undefined {
   const { kind, value } = c.peek()
-  return kind === 'quoted' || (kind === 'word' && value !== next && !RESERVED.has(value))
-    ? c.name()
-    : undefined
+  const word = kind === 'word' && value !== next && value !== 'returning' && !RESERVED.has(value)
+  return kind === 'quoted' || word ? c.name() : undefined
 }
 
 export function parseDelete(c: Cursor, withTables: readonly CommonTable[]): DeleteStatement {

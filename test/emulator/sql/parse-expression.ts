@@ -203,6 +203,7 @@ function parseWord(c: Cursor, word: string): Expr {
     c.expect(')')
     return { kind: 'exists', query }
   }
+  if (['array', 'row', 'approximate'].includes(word)) throw new UnknownToEmulator(word.toUpperCase())
   const followedByString = c.peek(1).kind === 'string'
   const literal = TYPED_LITERALS[word]
   if (followedByString && literal) {
@@ -215,7 +216,6 @@ function parseWord(c: Cursor, word: string): Expr {
     c.next()
     return { kind: 'call', name: word, args: [], star: false, distinct: false }
   }
-  if (['array', 'row', 'approximate'].includes(word)) throw new UnknownToEmulator(word.toUpperCase())
   if (RESERVED.has(word)) c.fail()
   return parseReference(c)
 }

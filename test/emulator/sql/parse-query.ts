@@ -207,8 +207,9 @@ function parseFromPrimary(c: Cursor): FromItem {
   if (c.at('lateral')) c.fail()
   if (c.at('(')) {
     if (startsQuery(c)) return parseDerived(c)
-    // FROM (VALUES …) ends here: Redshift has no constant tables.
     c.expect('(')
+    // Redshift has no constant tables.
+    if (c.at('values', '(')) c.fail()
     const item = parseFromItem(c)
     c.expect(')')
     return item
