@@ -9,6 +9,7 @@ import type {
   GetStatementResultCommandOutput,
 } from '@aws-sdk/client-redshift-data'
 import type { RedshiftDestination } from '../../../crds/redshift.ts'
+import { sleep } from '../../../lib/sleep.ts'
 import type { Secrets } from '../../runtime/context.ts'
 
 /** The calls of the Data API that are used, each made once: trying again is decided elsewhere. */
@@ -42,6 +43,7 @@ const DATA_API_MILLISECONDS = 60_000
 const S3_MILLISECONDS = 120_000
 const S3_ATTEMPTS = 6
 const DELETED_AT_ONCE = 1000
+const HTTP_CONFLICT = 409
 
 // The SDKs are imported when they are first needed: they take some 35 MB, which other destinations should not pay for.
 
@@ -84,7 +86,18 @@ export async function openObjects({ destination, secrets }: AwsOptions): Promise
   return {
     async put(Key, Body, abortSignal) {
       const input = { Bucket, Key, Body, ContentLength: Body.length }
-      await client.send(new sdk.PutObjectCommand(input), { abortSignal })
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          await client.send(new sdk.PutObjectCommand(input), { abortSignal })
+          return
+        } catch (error) {
+          // Another request about the same place was at work, which the SDK does not take for a passing trouble.
+          const conflict =
+            error instanceof sdk.S3ServiceException && error.$metadata.httpStatusCode === HTTP_CONFLICT
+          if (!conflict || attempt >= S3_ATTEMPTS) throw error
+          await sleep(100 * attempt, abortSignal)
+        }
+      }
     },
     async remove(keys, abortSignal) {
       for (let from = 0; from < keys.length; from += DELETED_AT_ONCE) {

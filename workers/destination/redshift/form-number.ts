@@ -4,6 +4,7 @@ import { numeric, type RedshiftType } from './redshift-type.ts'
 /** Redshift stores up to 19 digits in 64 bits, which do not hold all numbers of 19 digits; with 20 it takes 128. */
 const HALF_FULL = 19
 const MAX_DIGITS = 38
+const MAX_SCALE = 37
 /** Digits behind the point where the source sets no limit. */
 const OPEN_SCALE = 18
 
@@ -19,9 +20,9 @@ export function numericType(modifier: readonly number[]): RedshiftType {
   const behind = Math.max(scale, 0)
   const before = Math.max(precision - scale, 0)
   const digits = Math.max(before + behind, 1)
-  if (digits <= MAX_DIGITS && behind < MAX_DIGITS)
+  if (digits <= MAX_DIGITS && behind <= MAX_SCALE)
     return numeric(digits === HALF_FULL ? HALF_FULL + 1 : digits, behind)
-  return numeric(MAX_DIGITS, Math.min(behind, Math.max(MAX_DIGITS - before, OPEN_SCALE)))
+  return numeric(MAX_DIGITS, Math.min(behind, MAX_SCALE, Math.max(MAX_DIGITS - before, OPEN_SCALE)))
 }
 
 /**
