@@ -4,13 +4,13 @@ import { Kafka, logLevel } from 'kafkajs'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { type KafkaHandle, startKafka } from '../../hack/services/kafka.ts'
-import { startPrimary } from '../../hack/services/postgres.ts'
+import { query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
 import { parseLSN } from '../../workers/source/lsn.ts'
 import { type CaptureBed, type CaptureOptions, openCaptureBed } from './capture-fixture.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
 import { comparePlaces, type Event, replay, withoutRepeats } from './queue-events.ts'
-import { kafkaBrokers, tempDir, withClient } from './services.ts'
+import { kafkaBrokers, tempDir, waitForReplica, withClient } from './services.ts'
 
 let transport: Transport
 const beds: CaptureBed[] = []
@@ -302,6 +302,68 @@ describe('a gap', () => {
     await bed.sql('insert into other values (2)')
     const other = await bed.untilEvents('other', 'the row', (all) => all.at(-1)?.row.id === '2')
     expect(controls(other)).toEqual(['join'])
+  })
+
+  it('is found when the source has removed the log that the slot needs', async () => {
+    const primary = await startPrimary({
+      dir: join(tempDir(), 'primary'),
+      settings: { max_slot_wal_keep_size: '32MB', max_wal_size: '64MB', checkpoint_timeout: '30s' },
+    })
+    servers.push(primary)
+    const bed = await open('removed', { ...table, primary: primary.url })
+    const first = bed.run()
+    await bed.untilJoined('t')
+    await bed.sql('insert into t values (1, 1)')
+    await bed.untilEvents('t', 'the row', (all) => all.length === 2)
+    await first.stop()
+    await until(
+      async () => {
+        await bed.sql(
+          'create table filler as select repeat(md5(g::text), 30) from generate_series(1, 60000) g',
+        )
+        await bed.sql('drop table filler')
+        await bed.sql('checkpoint')
+        const [slot] = await bed.sql<{ wal_status: string }>('select wal_status from pg_replication_slots')
+        return slot?.wal_status === 'lost'
+      },
+      { what: 'the slot to be lost', timeoutMs: 60_000 },
+    )
+    bed.run()
+    await bed.untilStatus('a new epoch', (status) => status.epoch === 2 && status.problems === undefined)
+    await bed.sql('insert into t values (3, 3)')
+    const events = await bed.untilEvents('t', 'the row after', (all) => all.at(-1)?.row.id === '3')
+    expect(controls(events)).toEqual(['join', 'gap'])
+    expect(events[2]?.control).toMatchObject({
+      code: 'SlotLost',
+      message: expect.stringContaining('invalidated'),
+    })
+  })
+
+  it('is found when a replica was promoted, although its positions look fine', async () => {
+    const primary = await startPrimary({ dir: join(tempDir(), 'primary') })
+    const replica = await startReplica(primary, { dir: join(tempDir(), 'replica') })
+    servers.push(primary, replica)
+    const bed = await open('promoted', { ...table, primary: primary.url })
+    bed.run()
+    await bed.untilJoined('t')
+    await bed.sql('insert into t values (1, 1)')
+    await bed.untilEvents('t', 'the row', (all) => all.length === 2)
+    await waitForReplica(primary.url, replica.url)
+    await primary.stop()
+    await query(replica.url, 'select pg_promote()')
+    await bed.patch({ source: { postgres: { port: replica.port } } })
+    const status = await bed.untilStatus(
+      'a new epoch',
+      (one) => one.epoch === 2 && one.problems === undefined,
+    )
+    expect(status.timeline).toBe(2)
+    await query(replica.url, 'insert into t values (3, 3)')
+    const events = await bed.untilEvents('t', 'the row after', (all) => all.at(-1)?.row.id === '3')
+    expect(controls(events)).toEqual(['join', 'gap'])
+    expect(events[2]?.control).toMatchObject({
+      code: 'SourceChanged',
+      message: expect.stringContaining('timeline 2'),
+    })
   })
 
   it("is found when capture's own topic is gone", async () => {

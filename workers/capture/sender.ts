@@ -119,7 +119,8 @@ export function createSender(options: SenderOptions): Sender {
   async function sendPortions(portions: TopicBatch[][], signal: AbortSignal): Promise<void> {
     const isHuge = portions.length > 1 && portions.some((portion) => portion.some(hasParts))
     for (let portion = portions.shift(); portion; portion = portions.shift()) {
-      await queue.send(portion, signal)
+      const batches = portion
+      await around('capture.send', () => queue.send(batches, signal))
       portion.length = 0
       if (isHuge) collector.everything()
     }
