@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
-import { query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
+import { type PostgresHandle, query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
 import { type BackfillBed, type BackfillOptions, closeGate, gateAt, openBed } from './backfill-fixture.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
@@ -351,20 +351,70 @@ describe('a table without a key', () => {
   })
 })
 
-describe('a replica that has to choose between replay and a query', () => {
-  it('ends the query, and the chunk is read again in parts', { timeout: 120_000 }, async () => {
-    const dir = tempDir('conflict')
-    const primary = await startPrimary({ dir: `${dir}/primary`, name: 'primary' })
-    const settings = { max_standby_streaming_delay: '100ms', hot_standby_feedback: 'off' }
-    const replica = await startReplica(primary, { dir: `${dir}/replica`, settings })
-    const options: BackfillOptions = {
-      source: `${TABLE}; alter table t alter note set storage external;
-        insert into t select i, repeat(md5(i::text), 1000) from generate_series(1, 2000) i; analyze t`,
-      destination: `${TABLE}; ${gateAt(1_010)}`,
-      backfill: { chunkRows: 1_000, parallelism: 2, scan: 'Key' },
-      servers: { primary: primary.url, replica: replica.url },
-    }
-    try {
+describe('servers that fail', () => {
+  it('the destination: its chunks are tried again', async () => {
+    await withBed('dest_lost', gated({ backfill: { chunkRows: 1_000, parallelism: 2 } }), async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const running = bed.run()
+      await bed.hold()
+      await gate.reached()
+      await query(
+        bed.destinationUrl,
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'millrace-backfill'`,
+      )
+      const copy = await bed.untilStatus('trouble', ({ code }) => code === 'DestinationUnavailable')
+      expect(copy.stage).toBe('Copying')
+      await gate.open()
+      await running.done
+      await expectEqual(bed)
+      expect(await bed.ledgerRow()).toMatchObject({ state: 'copied', attempt: 1, rows: 10_000n })
+      expect((await bed.copyStatus()).code).toBeUndefined()
+    })
+  })
+
+  describe('the replica', () => {
+    let primary: PostgresHandle
+    let replica: PostgresHandle
+    const own = () => ({ servers: { primary: primary.url, replica: replica.url } })
+
+    beforeAll(async () => {
+      const dir = tempDir('own')
+      primary = await startPrimary({ dir: `${dir}/primary`, name: 'primary' })
+      const settings = { max_standby_streaming_delay: '100ms', hot_standby_feedback: 'off' }
+      replica = await startReplica(primary, { dir: `${dir}/replica`, settings })
+    })
+    afterAll(async () => {
+      await replica?.stop('immediate')
+      await primary?.stop('immediate')
+    })
+
+    it.each(['Key', 'Ctid'])('is killed and comes back; %s', async (scan) => {
+      const source = `${TABLE}; insert into t select i, repeat('x', 100) || i from generate_series(1, 10000) i; analyze t`
+      const options = gated({ source, backfill: { chunkRows: 1_000, parallelism: 2, scan }, ...own() })
+      await withBed(`killed_${scan.toLowerCase()}`, options, async (bed) => {
+        const gate = await closeGate(bed.destinationUrl)
+        const running = bed.run()
+        await bed.hold()
+        await gate.reached()
+        await replica.kill9()
+        await gate.open()
+        await bed.untilStatus('trouble', ({ code }) => code !== undefined)
+        await replica.start()
+        await running.done
+        await expectEqual(bed)
+        expect(await bed.ledgerRow()).toMatchObject({ state: 'copied', attempt: 1, plan: 1, rows: 10_000n })
+      })
+    })
+
+    it('ends a query that is in the way of its replay: the chunk is read again in parts', async () => {
+      const options: BackfillOptions = {
+        source: `${TABLE}; alter table t alter note set storage external;
+          insert into t select i, repeat(md5(i::text), 1000) from generate_series(1, 2000) i; analyze t`,
+        destination: `${TABLE}; ${gateAt(1_010)}`,
+        backfill: { chunkRows: 1_000, parallelism: 2, scan: 'Key' },
+        ...own(),
+      }
       await withBed('conflict', options, async (bed) => {
         const gate = await closeGate(bed.destinationUrl)
         const running = bed.run()
@@ -374,9 +424,11 @@ describe('a replica that has to choose between replay and a query', () => {
         // Its snapshot is older than this: replay would have to wait for the reader, which waits for the destination.
         await query(bed.source.url, `delete from t where id % 100 = 0`)
         await query(bed.source.url, 'vacuum t')
-        const cancelled = `select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction (aborted)'`
-        await until(async () => (await query(bed.source.replicaUrl, cancelled)).length > 0, {
-          what: 'the query to be cancelled',
+        // Where the query is just writing to its client, replay waits for it until it goes on.
+        const inTheWay = `select 1 from pg_stat_activity where wait_event = 'RecoveryConflictSnapshot'
+          or datname = current_database() and state = 'idle in transaction (aborted)'`
+        await until(async () => (await query(bed.source.replicaUrl, inTheWay)).length > 0, {
+          what: 'the query to be in the way',
           timeoutMs: 30_000,
         })
         await gate.open()
@@ -393,10 +445,7 @@ describe('a replica that has to choose between replay and a query', () => {
         )
         expect(row?.n).toBe(990)
       })
-    } finally {
-      await replica.stop('immediate')
-      await primary.stop('immediate')
-    }
+    })
   })
 })
 

@@ -65,7 +65,7 @@ export async function bringToEnd(
     await destination.check(signal)
     const row = await destination.ledger.readBackfill(uid, signal)
     if (row?.state === 'drained' || row?.state === 'closed') return row
-    if (row?.state === 'held' && fenced) throw takenOver(fenced)
+    if (row?.state === 'held' && fenced) throw fenced.code === 'Fenced' ? takenOver(fenced) : fenced
     const primary = sourceTarget(spec, secrets, PROCESS)
     return await withConnection(primary, { purpose: 'query', signal }, async (control) => {
       const names = {

@@ -9,10 +9,11 @@ import type { LSN } from '../source/lsn.ts'
 import { emitMessage } from '../source/messages.ts'
 import { readLeaves } from '../source/scan-facts.ts'
 import { halveBlocks, splitKeys } from '../source/scan-plan.ts'
-import { finishChunk, readChunk } from '../source/scan-read.ts'
+import { finishChunk, type ReadEnd, readChunk } from '../source/scan-read.ts'
 import { medianQuery, rangeBounds, setBounds } from '../source/scan-sql.ts'
 import type { Attempt } from './context.ts'
 import type { ScanServer } from './server.ts'
+import { watchConsumer } from './stall.ts'
 
 /** Copies chunks one after the other over a session of its own. */
 export interface Reader {
@@ -70,18 +71,28 @@ export function createReader({ attempt, server, fence, plan, signal }: ReaderOpt
     }
     // The destination may wrap what its input throws; what went wrong at the source is told here as it was.
     let sourceError: unknown
+    let end: ReadEnd | undefined
+    function stall(): void {
+      sourceError = new MillraceError(
+        'DestinationUnavailable',
+        `the destination has not taken a row for ${STALL_MILLISECONDS / 1000} s; the chunk is given up, since a query that cannot go on holds up the source`,
+      )
+      close()
+    }
     async function* read(reading: AbortSignal): AsyncGenerator<Buffer> {
       // Nobody takes the rows any more: a session that waits for the next ones would not notice.
       reading.addEventListener('abort', close, { once: true })
       try {
-        for await (const bytes of readChunk(connection, source)) {
+        for await (const bytes of watchConsumer(readChunk(connection, source), STALL_MILLISECONDS, stall)) {
           metrics.read(bytes.length)
           const pause = failpoint('backfill.chunk.read', close)
           if (pause) await pause
           yield bytes
         }
+        // As soon as it can be: what the destination does with the rows may take long, and the source should not wait.
+        end = await finishChunk(connection, range)
       } catch (error) {
-        if (!reading.aborted) sourceError = error
+        if (!reading.aborted) sourceError ??= error
         throw error
       } finally {
         reading.removeEventListener('abort', close)
@@ -90,8 +101,8 @@ export function createReader({ attempt, server, fence, plan, signal }: ReaderOpt
     async function beforeCommit(): Promise<void> {
       try {
         await failpoint('backfill.chunk.commit', close)
-        const { logEnd } = await finishChunk(connection, range)
-        if (logEnd !== undefined) await waitForFlush(attempt, connection, logEnd)
+        if (end === undefined) throw new MillraceError('Internal', 'a chunk was not read to its end')
+        if (end.logEnd !== undefined) await waitForFlush(attempt, connection, end.logEnd)
       } catch (error) {
         sourceError = error
         throw error
@@ -152,6 +163,12 @@ export function createReader({ attempt, server, fence, plan, signal }: ReaderOpt
 
   return { copy, halve, close }
 }
+
+/**
+ * How long the destination may take for what it was given, milliseconds. On a replica, a query that waits to write to its
+ * client stops the replay for as long as it waits, whatever max_standby_streaming_delay says.
+ */
+const STALL_MILLISECONDS = 60_000
 
 const FLUSH_POLL_MILLISECONDS = 50
 const FLUSH_PATIENCE_MILLISECONDS = 1_000

@@ -78,10 +78,10 @@ async function begin(connection: Connection, { snapshot, definition, range }: Ch
   }
   await connection.query('BEGIN READ ONLY')
   // COPY takes its snapshot before it waits for the table's lock. One that waited for a rewriting ALTER TABLE or a TRUNCATE
-  // would see an empty table, so the lock comes first.
+  // would see an empty table, so the lock comes first. (LOCK TABLE would ask for SELECT on all columns.)
   const table =
     range.kind === 'ctid' ? fromClause({ ...range.leaf, partitioned: false }) : fromClause(definition)
-  await connection.query(`LOCK TABLE ${table} IN ACCESS SHARE MODE`)
+  await connection.query(`SELECT FROM ${table} LIMIT 0`)
 }
 
 async function importSnapshot(connection: Connection, snapshot: string): Promise<void> {
