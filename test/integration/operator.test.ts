@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { PIPELINES, TABLE_BACKFILLS } from '../../crds/api.ts'
 import type { Pipeline } from '../../crds/pipeline.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
-import { DEPLOYMENTS, type Deployment, within } from '../../operator/kube/resources.ts'
+import { DEPLOYMENTS, type Deployment, PODS, within } from '../../operator/kube/resources.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
 import { createWorld, type World } from './operator-world.ts'
 
@@ -272,6 +272,27 @@ describe('initial backfills', () => {
     expect(await world.backfill(initial('t01'))).toBeUndefined()
   })
 
+  it('are made again for a table that was away for a moment only', async () => {
+    await world.createPipeline('shop', { tables: [{ name: 't01' }, { name: 't02' }] })
+    await world.apply('shop', applied(['t01', 't02']))
+    const before = await phase(initial('t02'), 'Preparing')
+    await world.until(
+      async () => (await world.pipeline('shop'))?.status?.tables?.[1]?.initialBackfill === initial('t02'),
+      'the record',
+    )
+    await world.patch(PIPELINES, 'shop', { spec: { tables: [{ name: 't01' }] } })
+    await world.patch(PIPELINES, 'shop', { spec: { tables: [{ name: 't01' }, { name: 't02' }] } })
+    const after = await world.until(async () => {
+      const backfill = await world.backfill(initial('t02'))
+      return (
+        backfill?.metadata.uid !== before.metadata.uid && backfill?.status?.phase === 'Preparing' && backfill
+      )
+    }, 'another backfill')
+    expect(after.status?.conditions?.[0]).toMatchObject({ status: 'Unknown' })
+    await quiet()
+    expect(await world.backfills()).toHaveLength(2)
+  })
+
   it('mend a gap once, by emptying the table', async () => {
     await world.createPipeline('shop', { tables: [{ name: 't01' }] })
     await world.apply('shop', applied(['t01']))
@@ -399,6 +420,46 @@ describe('a TableBackfill', () => {
       'no place',
     )
     expect(world.mostRunning()).toBe(1)
+  })
+
+  it('gets other pods when its own fail and their settings were mended', async () => {
+    await streaming()
+    const { metadata } = await world.createBackfill('one', spec())
+    await phase('one', 'Preparing')
+    const first = await world.job('one-copy')
+    const change = (memory: string) =>
+      world.patch(PIPELINES, 'shop', {
+        spec: { podTemplate: { resources: { backfill: { limits: { memory } } } } },
+      })
+    await change('300Mi')
+    await quiet()
+    expect((await world.job('one-copy'))?.metadata.uid).toBe(first?.metadata.uid)
+
+    const pods = within(PODS, world.namespace)
+    const labels = { 'app.kubernetes.io/managed-by': 'millrace', 'millrace.dev/backfill-uid': metadata.uid }
+    await world.kube.create(
+      pods,
+      {
+        metadata: { name: 'p', labels },
+        spec: { serviceAccountName: 'shop-worker', containers: [{ name: 'backfill', image: 'x' }] },
+      },
+      never,
+    )
+    const terminated = { exitCode: 137, reason: 'OOMKilled' }
+    const containerStatuses = [
+      { name: 'backfill', image: 'x', imageID: 'x', ready: false, restartCount: 0, state: { terminated } },
+    ]
+    await world.kube.patch(pods, 'p/status', { status: { phase: 'Failed', containerStatuses } }, never)
+    const second = await world.until(async () => {
+      const job = await world.job('one-copy')
+      return job?.metadata.uid !== first?.metadata.uid && job
+    }, 'another Job')
+    expect(second.spec.template.spec?.containers[0]?.resources?.limits).toEqual({ memory: '300Mi' })
+    await world.until(
+      async () =>
+        (await world.backfill('one'))?.status?.message?.includes('raise spec.podTemplate.resources.backfill'),
+      'what to do about it',
+    )
   })
 
   it('fails with a reason, and stays failed', async () => {
