@@ -1,15 +1,16 @@
-import { pipeline, type Readable, Transform } from 'node:stream'
-import { createGunzip, createZstdDecompress } from 'node:zlib'
+import { pipeline, type Readable } from 'node:stream'
+import { createGunzip } from 'node:zlib'
 import { RedshiftError } from '../sql/errors.ts'
 import { type ManifestEntry, parseManifest, parseS3Url } from './manifest.ts'
 import type { CopyOptions } from './options.ts'
 import { type S3Object, type S3Reader, s3Error, s3Failure } from './s3.ts'
+import { decompressZstd } from './zstd.ts'
 
 export interface SourceFile {
   readonly url: string
   readonly bytes: number
   /** The content, decompressed. */
-  readonly content: Readable
+  readonly content: AsyncIterable<Buffer>
 }
 
 const noSuchKey = () => s3Failure(404, 'NoSuchKey', 'The specified key does not exist.')
@@ -61,24 +62,34 @@ async function listFiles(from: string, s3: S3Reader, signal: AbortSignal): Promi
   return keys.map((each) => ({ bucket, key: each, url: `s3://${bucket}/${each}`, mandatory: true }))
 }
 
-function decompress(object: S3Object, url: string, { compression }: CopyOptions): Readable {
-  const checked = new Transform({ transform: (chunk, _, done) => done(null, chunk) })
-  const fail = (error: Error | null | undefined) => {
-    if (!error) return
-    const code = (error as NodeJS.ErrnoException).code ?? ''
-    const broken =
-      /^(Z_|ZSTD_|ERR_ZSTD|ERR_ZLIB)/.test(code) || /zlib|zstd|header|unexpected end/i.test(error.message)
-    checked.destroy(
-      broken
-        ? new RedshiftError(
-            'XX000',
-            `Failed to decompress ${url}: ${error.message}`,
-            `Detail: error:  ${compression} code: 8001`,
-          )
-        : s3Error(error),
-    )
+/** The content of an object; what goes wrong with it comes out as Redshift reports it. */
+async function* decompress(
+  object: S3Object,
+  url: string,
+  { compression }: CopyOptions,
+): AsyncGenerator<Buffer> {
+  try {
+    if (compression === 'zstd') yield* decompressZstd(object.body)
+    else yield* compression === 'gzip' ? gunzip(object.body) : object.body
+  } catch (error) {
+    throw contentError(error, url, compression)
+  } finally {
+    object.body.destroy()
   }
-  if (compression === 'none') pipeline(object.body, checked, fail)
-  else pipeline(object.body, compression === 'gzip' ? createGunzip() : createZstdDecompress(), checked, fail)
-  return checked
+}
+
+function gunzip(body: Readable): AsyncIterable<Buffer> {
+  // The error of either ends up in the last stream, which is read.
+  return pipeline(body, createGunzip(), () => {})
+}
+
+function contentError(thrown: unknown, url: string, compression: CopyOptions['compression']): Error {
+  const { code = '', message } = thrown as NodeJS.ErrnoException
+  return /^(Z_|ZSTD_|ERR_)/.test(code) && compression !== 'none'
+    ? new RedshiftError(
+        'XX000',
+        `Failed to decompress ${url}: ${message}`,
+        `Detail: error:  ${compression} code: 8001`,
+      )
+    : s3Error(thrown)
 }

@@ -205,7 +205,7 @@ function startLoad(
       }
     }
     for await (const chunk of file.content) {
-      take(parser.push((chunk as Buffer).toString('latin1')))
+      take(parser.push(chunk.toString('latin1')))
       if (out.length >= OUTPUT_BYTES) {
         yield out
         out = ''
