@@ -20,6 +20,8 @@ export interface TargetColumn {
   readonly typeText: string
   readonly notNull: boolean
   readonly hasDefault: boolean
+  /** Counts by itself, so that nobody else may write it. */
+  readonly identity: boolean
   /** Rows are spread or sorted by it, so that it cannot be dropped. */
   readonly layout: boolean
 }
@@ -47,6 +49,7 @@ export async function readTarget(
       typeText: trimmed(row.data_type),
       notNull: trimmed(row.is_nullable).toUpperCase() === 'NO',
       hasDefault: trimmed(row.column_default) !== '',
+      identity: /identity/i.test(trimmed(row.column_default)),
       layout: isTrue(row.distkey) || Number(row.sortkey ?? 0) !== 0,
     })),
   }

@@ -20,6 +20,7 @@ import {
   createStageSQL,
   deleteSQL,
   insertSQL,
+  keepSQL,
   type Writing,
 } from './write-sql.ts'
 
@@ -266,8 +267,11 @@ function loadWork(writing: Writing, mode: ChunkMode, source: CopySource, rows: b
     { sql: createStageSQL(writing, CHUNK_STAGE) },
     { sql: copyStageSQL(writing, CHUNK_STAGE, source) },
     count,
-    { sql: deleteSQL(writing, CHUNK_STAGE) },
-    { sql: insertSQL(writing, CHUNK_STAGE) },
+    ...[
+      ...keepSQL(writing, CHUNK_STAGE),
+      deleteSQL(writing, CHUNK_STAGE),
+      ...insertSQL(writing, CHUNK_STAGE),
+    ].map((sql) => ({ sql })),
   ]
 }
 

@@ -157,7 +157,11 @@ function tryWriting(
   })
   if (columns.length < definition.columns.length) return undefined
   const key = definition.key.map((name) => columns.findIndex((column) => column.name === name))
-  return { table, columns, key, softColumn }
+  const written = new Set([...definition.columns.map(({ name }) => foldName(name)), SOFT_DELETE_COLUMN])
+  const own = table.columns.flatMap(({ name, type, identity }) =>
+    written.has(name) || identity || !type ? [] : [{ name, type }],
+  )
+  return { table, columns, key, softColumn, own }
 }
 
 export function tableGone({ target }: Pick<TableRequest, 'target'>): MillraceError {

@@ -145,6 +145,7 @@ export const isMissingColumn = (failure: StatementFailure) =>
 
 /** The error for a statement that failed. Redshift's text may hold a value, so only what is known not to is passed on. */
 export function statementError(failure: StatementFailure, what: string): MillraceError {
+  if (process.env.SHOWSQL) console.error('FAIL', failure.index, failure.message)
   const said = failure.message
   const retry = (
     code: ConstructorParameters<typeof MillraceError>[0],

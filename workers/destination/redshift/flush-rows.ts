@@ -14,6 +14,7 @@ import {
   insertRow,
   insertSQL,
   insertStageSQL,
+  keepSQL,
   REMOVE,
   removeEqualSQL,
   softDeleteSQL,
@@ -42,6 +43,8 @@ export interface FlushRows {
   readonly after: readonly Work[]
   /** TRUNCATE, which comes last because it commits. */
   readonly last: string | undefined
+  /** Keys of rows with unchanged columns, and whether this very batch takes the row away that those could come from. */
+  readonly partial: readonly { readonly key: readonly string[]; readonly orphaned: boolean }[]
 }
 
 /** A row as it is staged: what to do, a number, and the values. */
@@ -67,6 +70,17 @@ export function flushRows(batch: Batch, writing: Writing): FlushRows {
     lines,
     after: [...fill(), ...change()],
     last,
+    partial: partialKeys(),
+  }
+
+  function partialKeys(): FlushRows['partial'] {
+    if (patterns.size === 0) return []
+    const gone = new Set(deletes.map((key) => JSON.stringify(key)))
+    return upserts.flatMap((image) => {
+      if (!image.includes(undefined)) return []
+      const key = writing.key.map((index) => image[index] ?? '')
+      return [{ key, orphaned: truncate || gone.has(JSON.stringify(key)) }]
+    })
   }
 
   function* rows(): Generator<StagedRow> {
@@ -133,13 +147,14 @@ export function flushRows(batch: Batch, writing: Writing): FlushRows {
   function change(): Work[] {
     const sql: string[] = []
     const emptied = truncate && how === 'hard'
+    if (upserts.length > 0 && !emptied) sql.push(...keepSQL(writing, FLUSH_STAGE))
     if (how === 'soft') {
       if (deletes.length > 0) sql.push(softDeleteSQL(writing))
       if (upserts.length > 0) sql.push(deleteSQL(writing, FLUSH_STAGE, UPSERT))
     } else if (!emptied && upserts.length + deletes.length > 0) sql.push(deleteSQL(writing, FLUSH_STAGE))
-    if (upserts.length > 0) sql.push(insertSQL(writing, FLUSH_STAGE, UPSERT))
+    if (upserts.length > 0) sql.push(...insertSQL(writing, FLUSH_STAGE, UPSERT))
     if (removes) sql.push(...removeEqualSQL(writing, how))
-    if (adds) sql.push(insertSQL(writing, FLUSH_STAGE, ADD))
+    if (adds) sql.push(...insertSQL(writing, FLUSH_STAGE, ADD))
     return sql.map((each) => ({ sql: each }))
   }
 }

@@ -9,19 +9,13 @@ import { isMissingColumn, isMissingTable, StatementFailure } from './failures.ts
 import { FILLED, type FlushRows, flushRows } from './flush-rows.ts'
 import { backfillContent, backfillId, TABLE_ID, tableContent, toBackfill } from './ledger-rows.ts'
 import { GuardFailed, type LedgerTransaction, type Work } from './ledger-store.ts'
+import { typedLiteral } from './literals.ts'
 import { writeFailure } from './load-failure.ts'
 import { quoteTableName } from './names.ts'
 import type { RedshiftType } from './redshift-type.ts'
 import { changed, conflict } from './transitions.ts'
 import { createUpload } from './upload.ts'
-import {
-  copyStageSQL,
-  countCopiedSQL,
-  FLUSH_STAGE,
-  insertRow,
-  missingSQL,
-  type Writing,
-} from './write-sql.ts'
+import { copyStageSQL, countCopiedSQL, FLUSH_STAGE, missingSQL, type Writing } from './write-sql.ts'
 
 /** Keys that one query looks for. */
 const LOOKED_FOR = 400
@@ -64,6 +58,7 @@ async function attemptFlush(
     : undefined
   const drained = batch.drained === undefined ? undefined : await copiedBackfill(context, batch, signal)
   const rows = writing && flushRows(batch, writing)
+  if (rows?.partial.some(({ orphaned }) => orphaned)) return missing(context, batch, rows, signal)
   const loaded = rows && (await load(context, batch, rows, signal))
   const transaction: LedgerTransaction = {
     ledger: store.of(ledger.table),
@@ -154,30 +149,23 @@ async function missing(
   signal: AbortSignal,
 ): Promise<FlushResult> {
   const { key, columns } = rows.writing
-  const partial = batch.upserts.filter((image) => image.includes(undefined))
-  const keys = partial.map((image) => key.map((index) => image[index] ?? ''))
-  if (batch.truncate) return { kind: 'missing', keys }
   const types = key.map((index) => columns[index]?.type as RedshiftType)
-  const found: string[][] = []
+  const found = rows.partial.filter(({ orphaned }) => orphaned).map((each) => each.key)
+  const keys = rows.partial.filter(({ orphaned }) => !orphaned).map((each) => each.key)
   for (let from = 0; from < keys.length; from += LOOKED_FOR) {
-    const expressions = keys.slice(from, from + LOOKED_FOR).map((each) => insertValues(types, each))
+    const expressions = keys
+      .slice(from, from + LOOKED_FOR)
+      .map((each) => types.map((type, index) => typedLiteral(type, each[index] ?? null)))
     const answer = await store.query(
       missingSQL(rows.writing, expressions, from),
       `millrace look for rows of ${tableLabel(batch.ledger.destination)}`,
       signal,
     )
-    for (const row of answer) found.push(keys[Number(row.n)] as string[])
+    for (const row of answer) found.push(keys[Number(row.n)] as readonly string[])
   }
   // Whoever put them there since then has done so for the next try.
   if (found.length > 0) return { kind: 'missing', keys: found }
   throw conflict(`rows of ${tableLabel(batch.ledger.destination)} appeared while they were looked for`)
-}
-
-function insertValues(types: readonly RedshiftType[], values: readonly string[]): string[] {
-  const row = insertRow(types, values)
-  return values.length === 1
-    ? [row.slice(1, -1)]
-    : types.map((type, index) => insertRow([type], [values[index] ?? null]).slice(1, -1))
 }
 
 /** Brings the rows into the stage: inside of statements when they are few, else through a file. */

@@ -1,4 +1,6 @@
-import type { ChunkRange, Ledger, LedgerChunk } from '../ledger.ts'
+import { MillraceError } from '../../../lib/errors.ts'
+import { type TableName, tableLabel } from '../../source/table.ts'
+import type { ChunkRange, Ledger, LedgerBackfill, LedgerChunk, LedgerTable } from '../ledger.ts'
 import type { LedgerContext } from './ledger.ts'
 import {
   backfillContent,
@@ -8,8 +10,10 @@ import {
   chunkPrefix,
   plannedChunk,
   type StoredRow,
+  TABLE_ID,
   toBackfill,
   toChunk,
+  toTable,
 } from './ledger-rows.ts'
 import { GuardFailed } from './ledger-store.ts'
 import { literal } from './literals.ts'
@@ -82,9 +86,12 @@ export function ledgerChunks(context: LedgerContext): ChunkPart {
       const { uid } = fence
       const ledger = await ledgerOf(uid, signal)
       for (let attempt = 1; ; attempt += 1) {
-        const row = (await store.readIds(ledger, [backfillId(uid)], signal)).get(backfillId(uid))
+        const rows = await store.readIds(ledger, [TABLE_ID, backfillId(uid)], signal)
+        const row = rows.get(backfillId(uid))
         const found = row && toBackfill(row)
         assertFence(found, fence)
+        const table = rows.get(TABLE_ID)
+        if (plan.discard) assertOwn(table && toTable(table), uid, plan.discard)
         const next = plannedBackfill(found, plan)
         const chunks = planned(uid, plan.plan, 0, plan.ranges)
         const loaded = await context.loadRows(ledger, chunks, signal)
@@ -93,7 +100,10 @@ export function ledgerChunks(context: LedgerContext): ChunkPart {
             {
               ledger,
               name: NAME,
-              expect: [{ id: backfillId(uid), version: found.version }],
+              expect: [
+                { id: backfillId(uid), version: found.version },
+                ...(plan.discard && table ? [{ id: TABLE_ID, version: table.version }] : []),
+              ],
               work: [
                 ...(plan.discard ? [{ sql: `DELETE FROM ${quoteTableName(plan.discard)}` }] : []),
                 ...loaded.work,
@@ -127,6 +137,7 @@ export function ledgerChunks(context: LedgerContext): ChunkPart {
         const backfill = backfillRow && toBackfill(backfillRow)
         assertFence(backfill, fence)
         known.remember(ledger, backfill)
+        if (backfill.plan !== plan) throw replaced(backfill, plan)
         const row = rows.find((each) => each.id === id)
         if (row?.state === 'split') {
           // Said twice, because the answer to the first time was lost: the parts are there.
@@ -134,7 +145,7 @@ export function ledgerChunks(context: LedgerContext): ChunkPart {
             rows.filter((each) => known.chunk(uid, plan, toChunk(each).chunk)?.parent === chunk).map(toChunk),
           )
         }
-        if (row?.state !== 'planned' || backfill.plan !== plan) {
+        if (row?.state !== 'planned') {
           throw conflict(
             `chunk ${chunk} of plan ${plan} cannot be split: it is durable already, or was never planned`,
           )
@@ -177,6 +188,22 @@ export function ledgerChunks(context: LedgerContext): ChunkPart {
       }
     },
   }
+}
+
+function replaced({ name, plan }: LedgerBackfill, wanted: number): MillraceError {
+  return new MillraceError(
+    'Fenced',
+    `plan ${wanted} of backfill ${name} is not the one that it is at: ${plan}`,
+  )
+}
+
+/** Nothing but the table that the backfill holds is emptied. */
+function assertOwn(table: LedgerTable | undefined, uid: string, discard: TableName): void {
+  if (table?.heldBy === uid && quoteTableName(table.destination) === quoteTableName(discard)) return
+  throw new MillraceError(
+    'NotHeld',
+    `backfill ${uid} does not hold a table that is written to ${tableLabel(discard)}`,
+  )
 }
 
 function sorted(chunks: LedgerChunk[]): LedgerChunk[] {

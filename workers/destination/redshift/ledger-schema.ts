@@ -1,8 +1,8 @@
 import { MillraceError } from '../../../lib/errors.ts'
-import { StatementFailure, statementError } from './failures.ts'
+import { isAlreadyThere, StatementFailure, statementError } from './failures.ts'
 import type { LedgerStore } from './ledger-store.ts'
 import { literal } from './literals.ts'
-import { quoteName } from './names.ts'
+import { foldName, quoteName } from './names.ts'
 
 /** What leads from each version of the ledger's common tables to the next. Only ever append. */
 const STEPS: readonly ((names: LedgerStore['names']) => readonly string[])[] = [
@@ -27,7 +27,9 @@ export async function openLedgerSchema(store: LedgerStore, signal: AbortSignal):
     try {
       await store.execute(sql, 'millrace create ledger', signal)
     } catch (error) {
-      throw error instanceof StatementFailure ? denied(statementError(error, FIELD), names.schema) : error
+      if (!(error instanceof StatementFailure)) throw error
+      // IF NOT EXISTS is not safe against two that create at once: then it is there.
+      if (!isAlreadyThere(error)) throw denied(statementError(error, FIELD), names.schema)
     }
   }
   const found = await readVersion(store, signal)
@@ -40,7 +42,7 @@ export async function openLedgerSchema(store: LedgerStore, signal: AbortSignal):
   }
   if (found === STEPS.length) return
   const schemas = await store.query(
-    `SELECT schema_name FROM svv_redshift_schemas WHERE schema_name = ${literal(names.schema.toLowerCase())} AND database_name = CURRENT_DATABASE()`,
+    `SELECT schema_name FROM svv_redshift_schemas WHERE schema_name = ${literal(foldName(names.schema))} AND database_name = CURRENT_DATABASE()`,
     'millrace read schemas',
     signal,
   )

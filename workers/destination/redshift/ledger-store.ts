@@ -5,7 +5,14 @@ import type { Logger } from '../../../lib/log.ts'
 import { sleep } from '../../../lib/sleep.ts'
 import type { TableName } from '../../source/table.ts'
 import { type DataApi, derivedToken, OutcomeUnknown } from './data-api.ts'
-import { isConflict, isGuardFailure, isMissingTable, StatementFailure, statementError } from './failures.ts'
+import {
+  isAlreadyThere,
+  isConflict,
+  isGuardFailure,
+  isMissingTable,
+  StatementFailure,
+  statementError,
+} from './failures.ts'
 import type { LedgerNames } from './ledger-names.ts'
 import { ROW_COLUMNS, type StoredRow, tokenOf, toStored } from './ledger-rows.ts'
 import { literal } from './literals.ts'
@@ -233,7 +240,9 @@ export function createLedgerStore({ api, names, pipeline, label, log }: LedgerSt
         try {
           await execute(createLedgerSQL(ledger), 'millrace create ledger', signal)
         } catch (error) {
-          throw error instanceof StatementFailure ? statementError(error, 'the ledger') : error
+          if (!(error instanceof StatementFailure)) throw error
+          // Two that create at once: then it is there.
+          if (!isAlreadyThere(error)) throw statementError(error, 'the ledger')
         }
         there.add(ledger)
       }

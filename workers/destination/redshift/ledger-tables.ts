@@ -6,7 +6,7 @@ import type { LedgerContext } from './ledger.ts'
 import { sameTable, TABLE_ID, tableContent, toTable } from './ledger-rows.ts'
 import { GuardFailed } from './ledger-store.ts'
 import { literal } from './literals.ts'
-import { foldTable, quoteTableName } from './names.ts'
+import { foldName, foldTable, quoteTableName } from './names.ts'
 import { assertSQL } from './transaction-sql.ts'
 import { changed, claimedTable, conflict } from './transitions.ts'
 
@@ -31,6 +31,7 @@ export function ledgerTables({ store }: LedgerContext): TablePart {
   }
 
   async function claim(request: TableClaim, signal: AbortSignal): Promise<LedgerTable | undefined> {
+    if (foldName(request.destination.schema) === foldName(names.schema)) throw inLedger(request, names.schema)
     const found = await store.query(
       `SELECT pipeline, pipeline_label, source_schema, source_table, destination_schema, destination_table, ledger FROM ${names.tables} WHERE ${registered(request)}`,
       NAME,
@@ -157,6 +158,14 @@ const destinationOf = (row: TextRow) => ({
 function asConflict(error: unknown, { destination }: TableClaim): unknown {
   if (!(error instanceof GuardFailed)) return error
   return conflict(`the owner of destination table ${tableLabel(destination)} has just changed`)
+}
+
+function inLedger({ destination }: TableClaim, schema: string): MillraceError {
+  return new MillraceError(
+    'DestinationConflict',
+    `destination table ${tableLabel(destination)} is in schema ${schema}, which is the ledger's alone: choose another spec.tables[].destination, or another spec.destination.redshift.ledgerSchema`,
+    { field: 'spec.tables[].destination' },
+  )
 }
 
 function owned(other: TextRow, tables: string): MillraceError {

@@ -15,6 +15,8 @@ export interface Writing {
   readonly key: readonly number[]
   /** The table has the column of soft deletes. */
   readonly softColumn: boolean
+  /** Columns that the source does not have (any more), which rows keep when they are written anew. */
+  readonly own: readonly WritingColumn[]
 }
 
 export interface WritingColumn {
@@ -55,10 +57,12 @@ export const DELETE = 'd'
 export const ADD = '+'
 export const REMOVE = '-'
 
-export function createStageSQL({ columns }: Writing, { name, extra }: Stage): string {
+export function createStageSQL({ columns, own }: Writing, { name, extra }: Stage): string {
   const typed = [
     ...extra.map((column) => `${column.name} ${typeText(column.type)}`),
     ...columns.map(({ type }, index) => `c${index} ${typeText(type)}`),
+    ...(own.length > 0 ? ['kept BOOLEAN DEFAULT FALSE'] : []),
+    ...own.map(({ type }, index) => `e${index} ${typeText(type)}`),
   ]
   return `CREATE TEMP TABLE ${name} (${typed.join(', ')})`
 }
@@ -157,15 +161,37 @@ export function deleteSQL(writing: Writing, stage: Stage, o?: string): string {
   return `DELETE FROM ${quoteTableName(writing.table.name)} USING ${stage.name} WHERE ${only}${sameKey(writing, stage.name)}`
 }
 
-export function insertSQL(writing: Writing, stage: Stage, o?: string): string {
-  const { table, columns, softColumn } = writing
-  const names = columns.map(({ name }) => quoteName(name))
-  const values = columns.map((_, index) => `c${index}`)
-  if (softColumn) {
-    names.push(SOFT)
-    values.push('FALSE')
+/** Gives staged rows the values of the table's own columns from the rows that they replace. */
+export function keepSQL(writing: Writing, stage: Stage): string[] {
+  if (writing.own.length === 0) return []
+  const sets = writing.own.map(({ name }, index) => `e${index} = ${target(writing, name)}`)
+  return [
+    `UPDATE ${stage.name} SET ${[...sets, 'kept = TRUE'].join(', ')} FROM ${quoteTableName(writing.table.name)} WHERE ${sameKey(writing, stage.name)}`,
+  ]
+}
+
+/** Puts staged rows into the table; `o` restricts which. */
+export function insertSQL(writing: Writing, stage: Stage, o?: string): string[] {
+  const { table, columns, softColumn, own } = writing
+  const insert = (kept: boolean) => {
+    const names = columns.map(({ name }) => quoteName(name))
+    const values = columns.map((_, index) => `c${index}`)
+    if (softColumn) {
+      names.push(SOFT)
+      values.push('FALSE')
+    }
+    if (kept) {
+      names.push(...own.map(({ name }) => quoteName(name)))
+      values.push(...own.map((_, index) => `e${index}`))
+    }
+    const conditions = [
+      ...(o === undefined ? [] : [`o = '${o}'`]),
+      ...(own.length === 0 ? [] : [kept ? 'kept' : 'NOT kept']),
+    ]
+    return `INSERT INTO ${quoteTableName(table.name)} (${names.join(', ')}) SELECT ${values.join(', ')} FROM ${stage.name}${conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`}`
   }
-  return `INSERT INTO ${quoteTableName(table.name)} (${names.join(', ')}) SELECT ${values.join(', ')} FROM ${stage.name}${o === undefined ? '' : ` WHERE o = '${o}'`}`
+  // A new row gets the defaults of the table's own columns.
+  return own.length === 0 ? [insert(false)] : [insert(true), insert(false)]
 }
 
 /** Empties the table within the transaction. A soft deletion keeps the rows. */
