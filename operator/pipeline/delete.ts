@@ -14,8 +14,8 @@ import {
   SERVICE_ACCOUNTS,
   within,
 } from '../kube/resources.ts'
-import { jobCondition, livePods } from '../pods/problems.ts'
-import { cleanupJob, cleanupName, pipelineChildren } from '../pods/workloads.ts'
+import { deploymentState, jobCondition, livePods } from '../pods/problems.ts'
+import { applyName, cleanupJob, cleanupName, pipelineChildren } from '../pods/workloads.ts'
 import { keyOf } from '../runtime/store.ts'
 import { problemsOf } from './conditions.ts'
 import { type DeletionFacts, mayHaveSlot, nextDeletionStep } from './deletion.ts'
@@ -37,7 +37,7 @@ export async function deletePipeline(
   const step = nextDeletionStep(await deletionFacts(context, pipeline, signal))
   switch (step.do) {
     case 'remove-children':
-      await removeChildren(context, pipeline, signal)
+      await removeChildren(context, pipeline, step.keepApply, signal)
       break
     case 'start-cleanup':
       await startCleanup(context, pipeline, signal)
@@ -75,11 +75,14 @@ async function deletionFacts(
   const pods = livePods(stores.pods.by('pipelineUid', uid)).filter(
     (pod) => pod.metadata.labels?.['app.kubernetes.io/component'] !== 'cleanup',
   )
+  const apply = stores.deployments.get(`${namespace}/${applyName(pipeline.metadata.name)}`)
+  const { ready } = deploymentState(apply, [])
   const live = await kube.get<KubeObject & { status?: { phase?: string } }>(NAMESPACES, namespace, signal)
   return {
     policy: pipeline.spec.deletionPolicy,
     mayHaveSlot: mayHaveSlot(pipeline.status?.capture),
     deployments: stores.deployments.by('pipelineUid', uid).length,
+    applyOwnsTables: ready && (pipeline.status?.apply?.tables?.length ?? 0) > 0,
     ownBackfills: ownBackfills(stores, pipeline).length,
     backfillJobs: jobs.length,
     pods: pods.length,
@@ -103,7 +106,12 @@ function ownBackfills({ backfills }: OperatorContext['stores'], pipeline: Pipeli
   return backfills.by('pipeline', keyOf(pipeline)).filter((one) => classifyChild(one, pipeline) === 'ours')
 }
 
-async function removeChildren({ kube, stores }: OperatorContext, pipeline: Pipeline, signal: AbortSignal) {
+async function removeChildren(
+  { kube, stores }: OperatorContext,
+  pipeline: Pipeline,
+  keepApply: boolean,
+  signal: AbortSignal,
+) {
   const { uid, namespace } = pipeline.metadata
   const gone = (object: KubeObject) => object.metadata.deletionTimestamp !== undefined
   for (const backfill of ownBackfills(stores, pipeline)) {
@@ -113,6 +121,7 @@ async function removeChildren({ kube, stores }: OperatorContext, pipeline: Pipel
   }
   for (const deployment of stores.deployments.by('pipelineUid', uid)) {
     const { name, uid } = deployment.metadata
+    if (keepApply && name === applyName(pipeline.metadata.name)) continue
     // Foreground: it is there until its pods are gone, and no late ReplicaSet can make another.
     if (!gone(deployment)) await kube.remove(within(DEPLOYMENTS, namespace), name, uid, 'Foreground', signal)
   }

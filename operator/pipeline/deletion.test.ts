@@ -5,6 +5,7 @@ const last: DeletionFacts = {
   policy: 'Delete',
   mayHaveSlot: true,
   deployments: 0,
+  applyOwnsTables: false,
   ownBackfills: 0,
   backfillJobs: 0,
   pods: 0,
@@ -18,6 +19,12 @@ describe('nextDeletionStep', () => {
   it.each<[string, Partial<DeletionFacts>, string]>([
     ['Deployments', { deployments: 2, pods: 2 }, 'remove-children'],
     ['backfills', { ownBackfills: 1 }, 'remove-children'],
+    ['tables that apply owns', { deployments: 2, applyOwnsTables: true }, 'remove-children, keep apply'],
+    [
+      'tables that it does not give free',
+      { deployments: 1, applyOwnsTables: true, elapsed: 40_000 },
+      'remove-children',
+    ],
     ['Jobs', { backfillJobs: 1 }, 'wait'],
     ['pods', { pods: 1 }, 'wait'],
     ['pods of a lost node', { pods: 1, elapsed: 400_000 }, 'start-cleanup'],
@@ -44,7 +51,8 @@ describe('nextDeletionStep', () => {
   ])('with %s', (_, facts, expected) => {
     const step = nextDeletionStep({ ...last, ...facts })
     const leftBehind = step.do === 'finish' && step.leftBehind !== undefined ? ', left behind' : ''
-    expect(`${step.do}${leftBehind}`).toBe(expected)
+    const keepApply = step.do === 'remove-children' && step.keepApply ? ', keep apply' : ''
+    expect(`${step.do}${leftBehind}${keepApply}`).toBe(expected)
   })
 })
 

@@ -7,6 +7,8 @@ export interface DeletionFacts {
   /** Slot or publication may exist in the source. */
   readonly mayHaveSlot: boolean
   readonly deployments: number
+  /** apply runs, and reports tables that it has not given free yet. */
+  readonly applyOwnsTables: boolean
   /** TableBackfills that belong to it. */
   readonly ownBackfills: number
   /** Jobs of any backfill of it that have not ended. */
@@ -23,7 +25,8 @@ export interface DeletionFacts {
 }
 
 export type DeletionStep =
-  | { readonly do: 'remove-children'; readonly waitsFor: string }
+  /** `keepApply`: all but the apply Deployment. */
+  | { readonly do: 'remove-children'; readonly keepApply: boolean; readonly waitsFor: string }
   | { readonly do: 'wait'; readonly waitsFor: string }
   | { readonly do: 'start-cleanup'; readonly waitsFor: string }
   | { readonly do: 'restart-cleanup'; readonly waitsFor: string }
@@ -52,9 +55,16 @@ export function mayHaveSlot(capture: CaptureStatus | undefined): boolean {
 /** Pods of a node that does not answer never end; their connection to the source does. */
 const POD_PATIENCE = 300_000
 
+/** How long apply may take to end holds and to give the destination tables free for another Pipeline. */
+const RELEASE_PATIENCE = 30_000
+
 export function nextDeletionStep(facts: DeletionFacts): DeletionStep {
   if (facts.deployments + facts.ownBackfills > 0) {
-    return { do: 'remove-children', waitsFor: 'capture, apply and backfills to be removed' }
+    const keepApply = facts.applyOwnsTables && facts.elapsed < RELEASE_PATIENCE
+    const waitsFor = keepApply
+      ? 'apply to give the destination tables free'
+      : 'capture, apply and backfills to be removed'
+    return { do: 'remove-children', keepApply, waitsFor }
   }
   if (facts.backfillJobs > 0 && facts.elapsed < POD_PATIENCE) {
     return { do: 'wait', waitsFor: `${facts.backfillJobs} backfill Jobs to end` }

@@ -523,6 +523,13 @@ describe('deleting a Pipeline', () => {
     await world.createBackfill('adhoc', { pipelineRef: { name: 'shop' }, table: { name: 't02' } })
     await phase('adhoc', 'Preparing')
     await world.remove(PIPELINES, 'shop')
+    await world.until(async () => (await deployment('shop-capture')) === undefined, 'capture to go')
+    await world.until(
+      async () => ready(await world.pipeline('shop'))?.message.includes('give the destination tables free'),
+      'apply to be waited for',
+    )
+    expect((await deployment('shop-apply'))?.metadata.deletionTimestamp).toBeUndefined()
+    await world.apply('shop', { tables: [] })
     const cleanup = await world.until(() => world.job('shop-cleanup'), 'the cleanup Job')
     expect(cleanup.spec.template.spec?.containers[0]?.args).toEqual(['workers/cleanup/main.ts'])
     expect(await deployment('shop-capture')).toBeUndefined()
