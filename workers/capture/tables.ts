@@ -129,6 +129,9 @@ async function pass(
 async function join(options: TablesOptions, table: TableName, field: string): Promise<void> {
   const { sql, names, watch, log } = options
   await sql.use(async (connection) => {
+    // A table that was here before may have been made again: that has to be said before its changes come.
+    const found = await readTableDefinition(connection, table, { field })
+    await watch.look(connection, table, found.oid)
     const { oid } = await around('capture.join', () => joinTable(connection, names, table, field))
     await watch.look(connection, table, oid)
   })
