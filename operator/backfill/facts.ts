@@ -33,7 +33,7 @@ export interface JobFacts {
   readonly failures: number
   readonly cleanedUpAfter: number | undefined
   /** Its pods are not what the Pipeline says today. */
-  readonly outdated: boolean
+  readonly outdated?: boolean
 }
 
 const TERMINAL: ReadonlySet<BackfillPhase | undefined> = new Set<BackfillPhase | undefined>([
