@@ -221,7 +221,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
   } finally {
     options.stop.removeEventListener('abort', giveUp)
     // What was wrong within the session is over with it; what ended it is reported by the caller.
-    for (const of of ['slot', 'source', 'stream'] as const) report.trouble(of, undefined)
+    for (const what of ['slot', 'source', 'stream'] as const) report.trouble(what, undefined)
     metrics.observe(undefined)
     over.abort(new Error('the session is over'))
     await Promise.allSettled([stream?.close(), sql.close()])
