@@ -50,6 +50,8 @@ export function renderSystemView(view: string, alias: string, history: History):
   const rows = live.rows.map((row) =>
     Object.fromEntries(live.columns.map(([name], index) => [name, row[index] ?? null])),
   )
-  const data = sqlString(JSON.stringify(rows).replaceAll('\\u0000', ''))
+  const withoutNul = (_: string, value: unknown) =>
+    typeof value === 'string' ? value.replaceAll('\0', '') : value
+  const data = sqlString(JSON.stringify(rows, withoutNul))
   return `(SELECT * FROM jsonb_to_recordset(${data}::jsonb) AS r(${columns})) AS ${sqlName(alias)}`
 }

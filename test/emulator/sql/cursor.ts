@@ -19,6 +19,8 @@ export interface Cursor {
   expect(...texts: string[]): void
   /** A name: a word that is not reserved, or anything in double quotes. */
   name(): string
+  /** A name behind a dot, where no word is reserved. */
+  anyName(): string
   string(): string
   integer(): number
   fail(token?: Token): never
@@ -54,9 +56,10 @@ export function createCursor(tokens: readonly Token[], options: ParseOptions): C
     index++
     return foldName(token, options)
   }
+  const anyName = () => (peek().kind === 'word' ? foldName(next(), options) : name())
   const string = () => (peek().kind === 'string' ? next().value : fail())
   const integer = () => (/^\d+$/.test(peek().text) ? Number(next().text) : fail())
-  return { options, peek, next, accept, at, expect, name, string, integer, fail }
+  return { options, peek, next, accept, at, expect, name, anyName, string, integer, fail }
 }
 
 /** Redshift folds ASCII letters to lower case, in double quotes too unless the session asks for case. */

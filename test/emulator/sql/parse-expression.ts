@@ -216,15 +216,16 @@ function parseWord(c: Cursor, word: string): Expr {
     c.next()
     return { kind: 'call', name: word, args: [], star: false, distinct: false }
   }
-  if (RESERVED.has(word)) c.fail()
+  if (RESERVED.has(word) && word !== 'oid') c.fail()
   return parseReference(c)
 }
 
 function parseReference(c: Cursor): Expr {
-  const path = [c.name()]
+  // OID is reserved and yet a column of the catalog.
+  const path = [c.at('oid') ? c.anyName() : c.name()]
   while (c.at('.') && c.peek(1).value !== '*') {
     c.next()
-    path.push(c.name())
+    path.push(c.anyName())
   }
   if (path.length > 4) throw new UnknownToEmulator('parts of a SUPER value (a.b.c.d.e)')
   if (c.at('(')) {
