@@ -22,11 +22,6 @@ export function keyOf(object: KubeObject): string {
   return namespace === undefined ? name : `${namespace}/${name}`
 }
 
-export function splitKey(key: string): { namespace: string; name: string } {
-  const at = key.indexOf('/')
-  return { namespace: key.slice(0, at), name: key.slice(at + 1) }
-}
-
 /** @param indexes by name, what an object is filed under; undefined files it nowhere */
 export function createStore<T extends KubeObject>(
   indexes: Readonly<Record<string, (object: T) => string | undefined>> = {},
