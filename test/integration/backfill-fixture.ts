@@ -324,7 +324,8 @@ export async function closeGate(url: string): Promise<Gate> {
   await client.query('select pg_advisory_lock(4711)')
   return {
     async reached() {
-      const waiting = `select 1 from pg_locks where locktype = 'advisory' and objid = 4711 and not granted`
+      const waiting = `select 1 from pg_locks where locktype = 'advisory' and objid = 4711 and not granted
+        and database = (select oid from pg_database where datname = current_database())`
       await until(async () => (await client.query(waiting)).rows.length > 0, {
         what: 'somebody at the gate',
         timeoutMs: 60_000,
