@@ -11,6 +11,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{crds,hack,lib,operator,workers,test}/**/*.test.ts'],
           exclude: ['test/integration/**', 'test/e2e/**', 'node_modules/**'],
+          // Property tests only compute; on a busy machine they take their time.
+          testTimeout: 60_000,
         },
       },
       {

@@ -29,10 +29,7 @@ it('makes a table, copies chunks into it, drains, and applies', async () => {
   const lines = [['1,one,1.50', '2,"two, ""quoted""",<~mr>'], ['11,<~mr>,<~mr>'], ['21,"a\nb",-3.00']]
   const results = await Promise.all(
     lines.map((each, chunk) =>
-      destination.writeChunk(
-        chunkOf(fence, definition, each, { chunk, range: { kind: 'key' } }),
-        never,
-      ),
+      destination.writeChunk(chunkOf(fence, definition, each, { chunk, range: { kind: 'key' } }), never),
     ),
   )
   expect(results.map(({ rows, written }) => [rows, written])).toEqual([
