@@ -50,7 +50,9 @@ export async function runCopy(
   if (target.kind === 'view') throw new RedshiftError('0A000', 'cannot copy to a view')
   const load = startLoad(statement, target, columnsOf(statement, target, options), options, ctx)
   try {
-    const rows = await load.run(openFiles(statement.from, options, service.s3, ctx.signal))
+    const rows = await ctx.session.asUser(() =>
+      load.run(openFiles(statement.from, options, service.s3, ctx.signal)),
+    )
     await ctx.session.remember('last_copy_id', ctx.queryId)
     await ctx.session.remember('last_copy_count', rows)
     load.record('completed')

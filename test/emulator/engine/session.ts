@@ -41,6 +41,8 @@ export interface Session {
   begin(explicit: boolean): Promise<Transaction>
   commit(): Promise<void>
   rollback(): Promise<void>
+  /** Does something on the connection with the privileges of the session's user. */
+  asUser<T>(work: () => Promise<T>): Promise<T>
   /** Runs SQL as the session's user. */
   run(sql: string): Promise<{ rows: (string | null)[][]; rowCount: number; fields: FieldInfo[] }>
   /**
@@ -96,6 +98,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       explicit,
       failed: false,
     }
+    tracker.enter(current)
     return current
   }
 
@@ -129,10 +132,17 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     }
   }
 
+  const asUser: Session['asUser'] = async (work) => {
+    if (role === undefined) return work()
+    await backend.query(`SET LOCAL ROLE ${role}`)
+    const result = await work()
+    // After an error the rollback resets it.
+    await backend.query('RESET ROLE')
+    return result
+  }
+
   const run: Session['run'] = async (sql) => {
-    if (role !== undefined) await backend.query(`SET LOCAL ROLE ${role}`)
-    const { rows, rowCount, fields } = await backend.query(sql)
-    if (role !== undefined) await backend.query('RESET ROLE')
+    const { rows, rowCount, fields } = await asUser(() => backend.query(sql))
     return { rows, rowCount: rowCount ?? 0, fields }
   }
 
@@ -143,7 +153,6 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       await backend.query(`LOCK TABLE ${sqlTable(table)} IN ${LOCKS[isolation][lock]} MODE`)
     }
     if (!transaction.snapshot) {
-      tracker.enter(transaction)
       const { rows } = await backend.query('select pg_current_snapshot()::text')
       transaction.snapshot = parseSnapshot(rows[0]?.[0] ?? '')
     }
@@ -172,10 +181,12 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     begin,
     commit,
     rollback,
+    asUser,
     run,
     prepare,
     remember: async (name, value) => {
-      await backend.query(`select set_config('${HOME}.' || $1, $2, false)`, [name, String(value)])
+      // Not by set_config(): a SELECT would take the transaction's snapshot.
+      await backend.query(`SET ${HOME}.${name} = ${value}`)
     },
     translate,
   }

@@ -3,7 +3,7 @@ import { type Cycle, type Ended, type Footprint, findCycle } from './conflicts.t
 
 /** Knows all transactions of a database, and refuses the one that no serial order has room for. */
 export interface Tracker {
-  /** A transaction takes its snapshot. Ended transactions are kept while an active one may conflict with them. */
+  /** A transaction begins. Ended transactions are kept while an active one may conflict with them. */
   enter(transaction: Footprint): void
   /** Error 1023 when the transaction, as it stands, closes a cycle. Waits for commits under way. */
   check(transaction: Footprint, pid: number): Promise<void>
