@@ -335,7 +335,7 @@ describe('a flush', () => {
       [
         'id integer',
         ...names,
-        ...['select', 'table', 'user', 'oid', 'tag'].map((name) => column(name, 'integer')),
+        ...['select', 'table', 'user', 'encode', 'tag'].map((name) => column(name, 'integer')),
       ],
       ['id'],
     )
@@ -344,7 +344,7 @@ describe('a flush', () => {
     await apply(filled, definition, {
       upserts: [image('1').map((value, index) => (index === 7 ? undefined : value)), image('2')],
     })
-    expect(await rowsOf(definition, 'id, "select", "oid", "säule ´399"')).toEqual([
+    expect(await rowsOf(definition, 'id, "select", "encode", "säule ´399"')).toEqual([
       [1, 1, 4, 'v399'],
       [2, 1, 4, 'v399'],
     ])
@@ -426,7 +426,7 @@ it('adds, lengthens and replaces columns', async () => {
       'id, v, n::varchar(20), p::varchar(20), added, json_serialize(plain), __millrace_deleted',
     ),
   ).toEqual([
-    [1, 'abcde', '7', '1.5000', `it's \\ new`, null, null],
+    [1, 'abcde', '7', '1.5000', `it's \\ new`, null, false],
     [2, 'a much longer text', '9223372036854775807', '12345678.1234', null, '{"a":[1]}', false],
   ])
   const other = define(definition.name, ['id integer', 'v date'], ['id'])
@@ -443,5 +443,9 @@ it('refuses names that are one in Redshift', async () => {
   await expect(destination.ensureTable(nameOf(twice), twice, hard, never)).rejects.toMatchObject({
     code: 'InvalidSpec',
     message: expect.stringMatching(/"Name" and "name" of table public.names/),
+  })
+  const system = define('names', ['id integer', 'oid text'], ['id'])
+  await expect(destination.ensureTable(nameOf(system), system, hard, never)).rejects.toMatchObject({
+    code: 'InvalidSpec',
   })
 })

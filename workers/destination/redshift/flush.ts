@@ -9,7 +9,7 @@ import { isMissingColumn, isMissingTable, StatementFailure } from './failures.ts
 import { FILLED, type FlushRows, flushRows } from './flush-rows.ts'
 import { backfillContent, backfillId, TABLE_ID, tableContent, toBackfill } from './ledger-rows.ts'
 import { GuardFailed, type LedgerTransaction, type Work } from './ledger-store.ts'
-import { typedLiteral } from './literals.ts'
+import { castLiteral } from './literals.ts'
 import { writeFailure } from './load-failure.ts'
 import { quoteTableName } from './names.ts'
 import type { RedshiftType } from './redshift-type.ts'
@@ -155,7 +155,7 @@ async function missing(
   for (let from = 0; from < keys.length; from += LOOKED_FOR) {
     const expressions = keys
       .slice(from, from + LOOKED_FOR)
-      .map((each) => types.map((type, index) => typedLiteral(type, each[index] ?? null)))
+      .map((each) => types.map((type, index) => castLiteral(type, each[index] ?? '')))
     const answer = await store.query(
       missingSQL(rows.writing, expressions, from),
       `millrace look for rows of ${tableLabel(batch.ledger.destination)}`,

@@ -25,3 +25,8 @@ export function typedLiteral(type: RedshiftType, text: string | null): string {
       return `${literal(text)}::${typeText(type)}`
   }
 }
+
+/** The same where no column says what type it is to be. */
+export function castLiteral(type: RedshiftType, text: string): string {
+  return `${literal(text)}::${typeText(type)}`
+}

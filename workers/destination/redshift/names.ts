@@ -1,6 +1,8 @@
 import { MillraceError } from '../../../lib/errors.ts'
 import { type TableDefinition, type TableName, tableLabel } from '../../source/table.ts'
 
+/** Every table has these, unseen. */
+const SYSTEM_COLUMNS = new Set(['oid', 'tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid'])
 /** Redshift's limit, in bytes of UTF-8. */
 const MAX_BYTES = 127
 
@@ -49,7 +51,7 @@ export function checkNames(
   }
   const seen = new Map<string, string>()
   for (const { name } of definition.columns) {
-    const wrong = problem(name)
+    const wrong = SYSTEM_COLUMNS.has(foldName(name)) ? 'has the name of a system column' : problem(name)
     if (wrong !== undefined) {
       throw invalid(
         `spec.tables[].columns: column ${JSON.stringify(name)} of table ${label} ${wrong} in Redshift; rename it in the source, or list it in columns.exclude`,

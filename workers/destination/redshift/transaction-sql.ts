@@ -67,14 +67,14 @@ export function writeSQL(ledger: string, writes: readonly RowWrite[], token: str
   const inserts = rows.filter(({ from }) => from === undefined)
   const updates = rows.filter(({ from }) => from !== undefined)
   return [
-    ...inGroups(updates, (row) => row.facts.length + 3 * row.id.length + row.state.length).map((group) => {
+    ...inGroups(updates, (row) => bytesOf(row.facts, row.id, row.id, row.id, row.state)).map((group) => {
       const pick = (value: (row: (typeof group)[number]) => string) =>
         group.length === 1 && group[0]
           ? value(group[0])
           : `CASE id ${group.map((row) => `WHEN ${row.id} THEN ${value(row)}`).join(' ')} END`
       return `UPDATE ${ledger} SET state = ${pick((row) => row.state)}, version = version + 1, facts = ${pick((row) => row.facts)}, changed_at = SYSDATE WHERE id IN (${group.map(({ id }) => id).join(', ')})`
     }),
-    ...inGroups(inserts, (row) => row.facts.length + row.id.length + row.state.length).map(
+    ...inGroups(inserts, (row) => bytesOf(row.facts, row.id, row.state)).map(
       (group) =>
         `INSERT INTO ${ledger} (id, state, version, facts) VALUES ${group
           .map(({ id, state, facts }) => `(${id}, ${state}, 1, ${facts})`)
@@ -96,11 +96,14 @@ function factsText(facts: RowContent['facts']): string {
   return JSON.stringify(shorter)
 }
 
+function bytesOf(...texts: readonly string[]): number {
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+}
+
 function inGroups<T>(items: readonly T[], size: (item: T) => number): T[][] {
   const groups: T[][] = []
   let room = 0
   for (const item of items) {
-    // Characters may be of three bytes, for most of them are not.
     const bytes = size(item) + 40
     if (room < bytes) {
       groups.push([])

@@ -50,6 +50,9 @@ export const FLUSH_STAGE: Stage = {
   ],
 }
 
+/** Its columns are qualified wherever the table's are in sight: those may have the same names. */
+const STAGED = FLUSH_STAGE.name
+
 /** What `o` is. */
 export const UPSERT = 'u'
 export const DELETE = 'd'
@@ -122,7 +125,7 @@ export function insertStageSQL(
 export function fillSQL(writing: Writing, pattern: number, unchanged: readonly number[]): string {
   const { columns } = writing
   const sets = unchanged.map((index) => `c${index} = ${target(writing, columns[index]?.name ?? '')}`)
-  return `UPDATE ${FLUSH_STAGE.name} SET ${[...sets, 'n = 0'].join(', ')} FROM ${quoteTableName(writing.table.name)} WHERE ${FLUSH_STAGE.name}.n = ${pattern} AND ${sameKey(writing)}${alive(writing)}`
+  return `UPDATE ${FLUSH_STAGE.name} SET ${[...sets, 'n = 0'].join(', ')} FROM ${quoteTableName(writing.table.name)} WHERE ${STAGED}.n = ${pattern} AND ${sameKey(writing)}${alive(writing)}`
 }
 
 /** The same for more patterns than there is room for statements. */
@@ -131,9 +134,9 @@ export function fillCasesSQL(writing: Writing, patterns: readonly (readonly numb
   const sets = columns.flatMap(({ name }, index) => {
     const numbers = patterns.flatMap((unchanged, place) => (unchanged.includes(index) ? [place + 1] : []))
     if (numbers.length === 0) return []
-    return `c${index} = CASE WHEN n IN (${numbers.join(', ')}) THEN ${target(writing, name)} ELSE c${index} END`
+    return `c${index} = CASE WHEN ${STAGED}.n IN (${numbers.join(', ')}) THEN ${target(writing, name)} ELSE ${STAGED}.c${index} END`
   })
-  return `UPDATE ${FLUSH_STAGE.name} SET ${[...sets, 'n = 0'].join(', ')} FROM ${quoteTableName(writing.table.name)} WHERE ${FLUSH_STAGE.name}.n > 0 AND ${sameKey(writing)}${alive(writing)}`
+  return `UPDATE ${FLUSH_STAGE.name} SET ${[...sets, 'n = 0'].join(', ')} FROM ${quoteTableName(writing.table.name)} WHERE ${STAGED}.n > 0 AND ${sameKey(writing)}${alive(writing)}`
 }
 
 /** Fails when staged rows still lack values. */
@@ -152,12 +155,12 @@ export function missingSQL(writing: Writing, keys: readonly (readonly string[])[
 
 /** Marks rows as deleted whose key is staged to be. */
 export function softDeleteSQL(writing: Writing): string {
-  return `UPDATE ${quoteTableName(writing.table.name)} SET ${SOFT} = TRUE FROM ${FLUSH_STAGE.name} WHERE o = '${DELETE}' AND ${sameKey(writing)}`
+  return `UPDATE ${quoteTableName(writing.table.name)} SET ${SOFT} = TRUE FROM ${FLUSH_STAGE.name} WHERE ${STAGED}.o = '${DELETE}' AND ${sameKey(writing)}`
 }
 
 /** Takes away the rows whose key is staged; `o` restricts what for. */
 export function deleteSQL(writing: Writing, stage: Stage, o?: string): string {
-  const only = o === undefined ? '' : `o = '${o}' AND `
+  const only = o === undefined ? '' : `${stage.name}.o = '${o}' AND `
   return `DELETE FROM ${quoteTableName(writing.table.name)} USING ${stage.name} WHERE ${only}${sameKey(writing, stage.name)}`
 }
 
