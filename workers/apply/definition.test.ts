@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest'
+import type { Header } from '../queue/format.ts'
+import type { Column, TableDefinition } from '../source/table.ts'
+import { headerDefinition, wideDefinition } from './definition.ts'
+
+const column = (name: string, type: string, more: Partial<Column> = {}): Column => ({
+  name,
+  type,
+  typeOid: 1,
+  typeModifier: -1,
+  typeKind: 'base',
+  baseType: type,
+  notNull: true,
+  ...more,
+})
+
+const catalog: TableDefinition = {
+  schema: 'public',
+  name: 't',
+  oid: 9,
+  columns: [
+    column('id', 'bigint'),
+    column('mood', 'app.mood', { typeKind: 'enum' }),
+    column('n', 'bigint', { constantDefault: '7' }),
+    column('later', 'text'),
+  ],
+  key: ['id'],
+  replicaIdentity: 'default',
+  partitioned: true,
+}
+
+const header = (...columns: Header['columns']): Header => ({
+  v: 1,
+  inc: 'a',
+  epoch: 1,
+  table: ['public', 't'],
+  columns,
+})
+
+describe('headerDefinition', () => {
+  it('takes what the catalog knows of columns that are still the same', () => {
+    const of = header(
+      ['mood', 'app.mood', 0],
+      ['n', 'integer', 0],
+      ['gone', 'text[]', 0],
+      ['id', 'bigint', 1],
+    )
+    expect(headerDefinition(of, catalog)).toEqual({
+      schema: 'public',
+      name: 't',
+      oid: 9,
+      columns: [
+        catalog.columns[1],
+        column('n', 'integer', { typeOid: 0, notNull: false }),
+        column('gone', 'text[]', { typeOid: 0, notNull: false, typeKind: 'array', baseType: 'text' }),
+        catalog.columns[0],
+      ],
+      key: ['id'],
+      replicaIdentity: 'default',
+      partitioned: true,
+    })
+  })
+
+  it('keeps the key in its own order, and needs no catalog', () => {
+    const made = headerDefinition(header(['a', 'text', 2], ['b', 'text', 1], ['c', 'text', 0]), undefined)
+    expect(made.key).toEqual(['b', 'a'])
+    expect(headerDefinition(header(['c', 'text', 0]), undefined)).toMatchObject({
+      key: [],
+      replicaIdentity: 'full',
+    })
+  })
+})
+
+describe('wideDefinition', () => {
+  const narrow = headerDefinition(header(['id', 'bigint', 1]), catalog)
+  it.each([
+    ['the destination has them already', ['id', 'n', 'own'], ['id', 'n']],
+    ['it does not', ['id', 'own'], ['id']],
+  ] as const)('adds columns that are younger than the header: %s', (_name, present, expected) => {
+    const made = wideDefinition(narrow, catalog, present)
+    expect(made.columns.map(({ name }) => name)).toEqual(expected)
+  })
+
+  it('adds none when the source has no such table any more', () => {
+    expect(wideDefinition(narrow, undefined, ['id', 'n'])).toBe(narrow)
+  })
+})

@@ -1,0 +1,157 @@
+import { describe, expect, it } from 'vitest'
+import { MillraceError } from '../../lib/errors.ts'
+import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
+import { ORIGIN } from '../source/position.ts'
+import { applyStatus, pendingStatus, queueStatus } from './reports.ts'
+import { createState, type TableState } from './state.ts'
+
+const NOW = 1_000_000_000
+const when = { now: NOW, since: NOW - 5_000 }
+
+const row: LedgerTable = {
+  pipeline: 'p',
+  table: { schema: 'public', name: 't' },
+  destination: { schema: 'public', name: 't' },
+  version: 1n,
+  topic: 'topic',
+  incarnation: 'a',
+  nextOffset: 5n,
+  position: ORIGIN,
+  state: 'active',
+  stopCode: '',
+  stopMessage: '',
+  heldBy: '',
+  unknownHistory: false,
+  needsEmptying: false,
+  historyComplete: true,
+}
+
+const state = (name: string, changes: Partial<TableState> = {}): TableState => ({
+  ...createState({ schema: 'public', name }),
+  row,
+  atEnd: true,
+  ...changes,
+})
+
+const lost = new MillraceError('DestinationUnavailable', 'no connection', {
+  field: 'spec.destination.postgres',
+})
+const rejected = new MillraceError('ValueRejected', 'too long')
+
+describe('applyStatus', () => {
+  it.each([
+    ['streaming', {}, { state: 'Streaming', lagSeconds: 0, historyComplete: true }],
+    ['behind', { atEnd: false, oldestAt: NOW - 42_000 }, { state: 'Streaming', lagSeconds: 40 }],
+    [
+      'held',
+      { row: { ...row, heldBy: 'u', historyComplete: false } },
+      { state: 'Held', historyComplete: false },
+    ],
+    ['paused', { paused: true }, { state: 'Paused' }],
+    [
+      'stopped',
+      {
+        row: {
+          ...row,
+          state: 'stopped',
+          stopCode: 'TableChanged',
+          stopMessage: 'renamed',
+          needsEmptying: true,
+        },
+      },
+      { state: 'Stopped', code: 'TableChanged', message: 'renamed', needsEmptying: true },
+    ],
+    ['failed for good', { error: rejected, failures: 1 }, { state: 'Failed', code: 'ValueRejected' }],
+    ['failed once', { error: lost, failures: 1 }, { state: 'Streaming' }],
+    ['failed again', { error: lost, failures: 2 }, { state: 'Failed', code: 'DestinationUnavailable' }],
+    ['waiting', { waiting: 'waiting for capture' }, { state: 'Streaming', message: 'waiting for capture' }],
+  ] as [string, Partial<TableState>, object][])('%s', (_name, changes, expected) => {
+    const { tables } = applyStatus([state('t', changes)], [], NOW)
+    expect(tables).toEqual([expect.objectContaining({ schema: 'public', name: 't', ...expected })])
+  })
+
+  it('says nothing about a table that is not claimed yet, unless it cannot be', () => {
+    expect(applyStatus([state('t', { row: undefined })], [], NOW)).toEqual({ tables: [] })
+    const conflict = new MillraceError('DestinationConflict', 'belongs to another Pipeline')
+    const failed = state('t', { row: undefined, error: conflict, failures: 1 })
+    expect(applyStatus([failed], [], NOW).tables).toEqual([
+      {
+        schema: 'public',
+        name: 't',
+        state: 'Failed',
+        code: 'DestinationConflict',
+        message: conflict.message,
+      },
+    ])
+  })
+
+  it('tells a problem of all tables once, one of a table by its name', () => {
+    const tables = ['a', 'b'].map((name) => state(name, { error: lost, failures: 3 }))
+    const broken = state('c', { error: rejected, failures: 1 })
+    const queue = new MillraceError('QueueUnavailable', 'no broker')
+    expect(applyStatus([...tables, broken], [queue], NOW).problems).toEqual([
+      { component: 'Queue', code: 'QueueUnavailable', message: 'no broker' },
+      { component: 'Destination', code: 'DestinationUnavailable', message: 'no connection' },
+      {
+        component: 'Table',
+        table: { schema: 'public', name: 'c' },
+        code: 'ValueRejected',
+        message: 'too long',
+      },
+    ])
+    expect(applyStatus([state('a')], [], NOW)).not.toHaveProperty('problems')
+  })
+})
+
+describe('queueStatus', () => {
+  const backfill = (of: LedgerBackfill['state'], more: Partial<LedgerBackfill> = {}) =>
+    ({ uid: 'u', state: of, holdLSN: 0x900n, closeCode: '', closeMessage: '', ...more }) as LedgerBackfill
+
+  it.each([
+    ['held', backfill('held'), { state: 'Held', heldLSN: '0/900', historyComplete: true, lagSeconds: 0 }],
+    ['copied', backfill('copied'), { state: 'Copied' }],
+    [
+      'drained',
+      backfill('drained'),
+      { state: 'Drained', drainedTime: new Date(when.since).toISOString(), historyComplete: true },
+    ],
+    [
+      'closed',
+      backfill('closed', { closeCode: 'SlotLost', closeMessage: 'gap' }),
+      { state: 'Closed', code: 'SlotLost', message: 'gap' },
+    ],
+  ] as [string, LedgerBackfill, object][])('%s', (_name, fact, expected) => {
+    expect(queueStatus(fact, state('t'), undefined, when)).toMatchObject(expected)
+  })
+
+  it('leaves alone what is over', () => {
+    const before = { state: 'Drained', drainedTime: 'then', historyComplete: true } as const
+    const changed = state('t', { row: { ...row, historyComplete: false } })
+    expect(queueStatus(backfill('drained'), changed, before, when)).toBe(before)
+  })
+
+  it('says what keeps a table from going on', () => {
+    const failed = state('t', { error: rejected, failures: 1 })
+    expect(queueStatus(backfill('copied'), failed, undefined, when)).toMatchObject({
+      state: 'Copied',
+      code: 'ValueRejected',
+      message: 'too long',
+    })
+  })
+})
+
+describe('pendingStatus', () => {
+  const failed = state('t', { error: rejected, failures: 1 })
+  it.each([
+    ['nothing to say', state('t'), undefined, undefined],
+    [
+      'what is in the way of the hold',
+      failed,
+      undefined,
+      { state: 'None', code: 'ValueRejected', message: 'too long' },
+    ],
+    ['no more', state('t'), { state: 'None', code: 'X' } as const, { state: 'None' }],
+  ] as const)('%s', (_name, table, before, expected) => {
+    expect(pendingStatus(table, before)).toEqual(expected)
+  })
+})
