@@ -132,6 +132,20 @@ describe('initial backfills', () => {
     })
   })
 
+  it.each<[string, Parameters<typeof backfill>[2], string[]]>([
+    ['that wait', { phase: 'Queued' }, [name]],
+    ['that have not come to their hold', { phase: 'Preparing', queue: { state: 'None' } }, [name]],
+    ['that are held (apply ends them)', { phase: 'Preparing', queue: { state: 'Held' } }, []],
+    ['that have ended', { phase: 'Failed' }, []],
+  ])('%s are replaced when a gap makes them futile', (_, of, removed) => {
+    const status = reported(applied('orders', { needsEmptying: true }))
+    const one = backfill(name, orders, of, owned(INITIAL))
+    const seen = plan({ status, backfills: [one] })
+    expect(seen.remove).toEqual(removed)
+    if (removed.length > 0) expect([seen.create, seen.recorded]).toEqual([[], []])
+    expect(plan({ status }).create).toEqual([`${name} Truncate`])
+  })
+
   it('of a table that left and came back go first, and are made again afterwards', () => {
     const status = reported(applied('orders'))
     expect(plan({ status, backfills: [initial], left: ['orders'] })).toEqual({

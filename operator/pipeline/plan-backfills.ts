@@ -56,6 +56,7 @@ export function planBackfills(input: PlanInput): BackfillPlan {
   const initial = new Map<string, string>()
   const create: PlannedBackfill[] = []
   let again: number | undefined
+  const replaced: TableBackfill[] = []
   let othersMayJoin = false
   const lookAgain = (delay: number) => {
     again = Math.min(again ?? Number.POSITIVE_INFINITY, delay)
@@ -70,8 +71,13 @@ export function planBackfills(input: PlanInput): BackfillPlan {
     }
     const own = (ofTable.get(key) ?? []).filter((one) => classifyChild(one, pipeline) === 'ours')
     const known = applied.get(key)
-    const made = own.find((one) => one.metadata.labels?.[INITIAL] === 'true')?.metadata.name
-    const record = made ?? recorded.get(key)?.initialBackfill
+    const made = own.find((one) => one.metadata.labels?.[INITIAL] === 'true')
+    if (made && known?.needsEmptying === true && spec.onGap === 'Backfill' && isFutile(made)) {
+      // Its removal is seen by the watch, and then one that empties the table is made in its place.
+      replaced.push(made)
+      continue
+    }
+    const record = made?.metadata.name ?? recorded.get(key)?.initialBackfill
     if (record !== undefined) initial.set(key, record)
     if (table.initialBackfill !== 'Enabled') continue
     if (record === undefined) {
@@ -106,7 +112,19 @@ export function planBackfills(input: PlanInput): BackfillPlan {
       (backfill.metadata.labels?.[INITIAL] === 'true' || backfill.metadata.labels?.[GAP] === 'true') &&
       classifyChild(backfill, pipeline) === 'ours',
   )
-  return { create, remove, initial, again }
+  return { create, remove: [...remove, ...replaced], initial, again }
+}
+
+/**
+ * A gap came between its creation and its hold: it would be refused for not emptying the table (rule R22). One that a person
+ * has suspended or cancelled is left to that person.
+ */
+function isFutile({ spec, status, metadata }: TableBackfill): boolean {
+  const { phase = 'Queued', queue } = status ?? {}
+  const waits = phase === 'Queued' || phase === 'Preparing'
+  const untouched = queue === undefined || queue.state === 'None'
+  const wanted = !spec.suspend && !spec.cancel && metadata.deletionTimestamp === undefined
+  return spec.destinationTable === 'DoNothing' && waits && untouched && wanted
 }
 
 /** The backfill that empties and copies a table again after a gap; or when to look again; or nothing to do. */

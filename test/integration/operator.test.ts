@@ -293,6 +293,23 @@ describe('initial backfills', () => {
     expect(await world.backfills()).toHaveLength(2)
   })
 
+  it('that a gap makes futile before they hold are made anew, to empty the table', async () => {
+    await world.createPipeline('shop', { tables: [{ name: 't01' }] })
+    await world.apply('shop', applied(['t01']))
+    const before = await phase(initial('t01'), 'Preparing')
+    const [table] = applied(['t01']).tables
+    await world.apply('shop', { tables: [{ ...(table as NonNullable<typeof table>), needsEmptying: true }] })
+    const after = await world.until(async () => {
+      const backfill = await world.backfill(initial('t01'))
+      return (
+        backfill?.metadata.uid !== before.metadata.uid && backfill?.status?.phase === 'Preparing' && backfill
+      )
+    }, 'another backfill')
+    expect(after.spec.destinationTable).toBe('Truncate')
+    await quiet()
+    expect(await world.backfills()).toHaveLength(1)
+  })
+
   it('mend a gap once, by emptying the table', async () => {
     await world.createPipeline('shop', { tables: [{ name: 't01' }] })
     await world.apply('shop', applied(['t01']))
