@@ -3,6 +3,7 @@ import type { Destination } from '../destination/destination.ts'
 import type { Connection, PostgresTarget } from '../source/connect.ts'
 import type { SourceNames } from '../source/publication.ts'
 import type { TableDefinition } from '../source/table.ts'
+import type { Garbage } from './garbage.ts'
 import type { BackfillMetrics } from './metrics.ts'
 import type { OwnWatch } from './own-watch.ts'
 import type { Report } from './report.ts'
@@ -17,6 +18,7 @@ export interface Job {
   readonly report: Report
   readonly metrics: BackfillMetrics
   readonly own: OwnWatch
+  readonly garbage: Garbage
   /** The backfill has come closer to its end. */
   progressed(): void
 }

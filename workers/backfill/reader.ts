@@ -85,6 +85,7 @@ export function createReader({ attempt, server, fence, plan, signal }: ReaderOpt
       try {
         for await (const bytes of watchConsumer(readChunk(connection, source), STALL_MILLISECONDS, stall)) {
           metrics.read(bytes.length)
+          attempt.garbage.add(bytes.length)
           const pause = failpoint('backfill.chunk.read', close)
           if (pause) await pause
           yield bytes

@@ -7,6 +7,7 @@ import { tableBackfillResource } from '../runtime/resources.ts'
 import { createStatusWriter } from '../runtime/status.ts'
 import type { Job } from './context.ts'
 import { judgeAttempt } from './decisions.ts'
+import { createGarbage } from './garbage.ts'
 import { bringToEnd } from './job.ts'
 import { createMetrics } from './metrics.ts'
 import { watchOwn } from './own-watch.ts'
@@ -48,6 +49,7 @@ export async function runBackfill(context: Input): Promise<void> {
     report,
     metrics,
     own,
+    garbage: createGarbage(),
     progressed() {
       progressed = performance.now()
     },

@@ -1,11 +1,11 @@
 import { MillraceError } from '../../lib/errors.ts'
 import { type ControlLine, type LogMessage, MESSAGE_PREFIX } from '../queue/format.ts'
+import { collector } from '../runtime/collector.ts'
 import { formatLSN, type LSN } from '../source/lsn.ts'
 import { tableLabel } from '../source/table.ts'
 import { writeLargeRow } from './large-line.ts'
 import { createLargeRowReader, type LargeRowReader } from './large-row.ts'
 import { sinkBytes, writeBytes } from './lines.ts'
-import { collector } from './memory.ts'
 import type { Channel, Outgoing } from './outgoing.ts'
 import {
   type BeginMessage,

@@ -1,8 +1,8 @@
 import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { OutgoingRecord, Queue, TopicBatch } from '../queue/queue.ts'
+import { collector } from '../runtime/collector.ts'
 import type { LSN } from '../source/lsn.ts'
-import { collector } from './memory.ts'
 import { type Channel, type Outgoing, toPortions } from './outgoing.ts'
 
 /** Brings what is written into the queue, and keeps account of what is safe there. */
