@@ -35,7 +35,7 @@ export interface EmulatorOptions {
   readonly bucketRegion?: string
   /** Slices of the cluster. Default 2. */
   readonly slices?: number
-  /** Statements that run at a time; the others stay SUBMITTED. Default 20. */
+  /** Statements that run at a time; the others stay SUBMITTED. Default 50. */
   readonly slots?: number
   /** File that every statement is appended to. */
   readonly statementLog?: string
@@ -87,7 +87,7 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
     limits,
     clock,
     sessions,
-    slots: options.slots ?? 20,
+    slots: options.slots ?? 50,
   })
   const service = createService({
     limits,

@@ -34,6 +34,7 @@ const SETTINGS = [
   'standard_conforming_strings=on',
   'client_min_messages=warning',
   'jit=off',
+  'deadlock_timeout=200ms',
 ]
 
 export function createBackends(url: string): Backends {

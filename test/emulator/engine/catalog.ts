@@ -211,13 +211,3 @@ export async function recordNames(backend: Backend, names: readonly string[]) {
     ])
   }
 }
-
-/** Forgets relations that are gone from PostgreSQL: dropped, or dropped along with something. */
-export async function forgetDropped(backend: Backend) {
-  for (const table of ['relations', 'columns', 'constraints']) {
-    const column = table === 'relations' ? 'oid' : 'relation'
-    await backend.query(
-      `delete from ${HOME}.${table} t where not exists (select from pg_class c where c.oid = t.${column})`,
-    )
-  }
-}

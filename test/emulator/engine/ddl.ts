@@ -4,7 +4,7 @@ import { displayTable, HOME, sqlName, sqlString, sqlTable } from '../sql/names.t
 import { plainText } from '../sql/plain-text.ts'
 import { type RenderContext, renderQuery, SYSTEM_COLUMNS, storageType } from '../sql/render.ts'
 import type { ColumnInfo, ConstraintInfo, TableFacts } from './catalog.ts'
-import { forgetDropped, recordNames, recordTable, resolveTables } from './catalog.ts'
+import { recordNames, recordTable, resolveTables } from './catalog.ts'
 import { checkClause } from './columns.ts'
 import { renderAssigned } from './dml.ts'
 import { describeQuery } from './query.ts'
@@ -61,7 +61,7 @@ function toNewColumn(definition: ColumnDefinition, keys: Keys): NewColumn {
     name,
     type,
     notNull: definition.notNull || keys.primary.includes(name) || identity !== undefined,
-    defaultSql: definition.default ? plainText(definition.default, type) : null,
+    defaultSql: definition.default ? plainText(definition.default, type) : identityText(identity),
     encode: encode ?? null,
     distkey: keys.distkey === name,
     sortkey: keys.sort.indexOf(name) + 1,
@@ -70,6 +70,13 @@ function toNewColumn(definition: ColumnDefinition, keys: Keys): NewColumn {
       : null,
     ...(definition.default && { default: definition.default }),
   }
+}
+
+/** An identity column as the system views show it. */
+function identityText(identity: ColumnDefinition['identity']): string | null {
+  if (!identity) return null
+  const { byDefault, seed, step } = identity
+  return `"${byDefault ? 'default_identity' : 'identity'}"(0, 0, '${seed},${step}'::text)`
 }
 
 interface Keys {
@@ -338,7 +345,6 @@ export async function runDropTables(
     await ctx.session.prepare({ reads: [], writes: lock })
     await ctx.session.run(`DROP ${what} ${sqlTable(table)}${cascade ? ' CASCADE' : ''}`)
   }
-  await forgetDropped(ctx.session.backend)
   return noRows
 }
 
@@ -369,7 +375,6 @@ export async function runSchema(
       `DROP SCHEMA ${statement.ifExists ? 'IF EXISTS ' : ''}${sqlName(name)}${statement.cascade ? ' CASCADE' : ''}`,
     )
   }
-  await forgetDropped(backend)
   return noRows
 }
 

@@ -8,7 +8,6 @@ import { noRows, type Outcome, type StatementContext } from './statement.ts'
 /** Settings that change nothing here. */
 const WITHOUT_EFFECT = new Set([
   'query_group',
-  'statement_timeout',
   'timezone',
   'datestyle',
   'extra_float_digits',
@@ -27,6 +26,8 @@ export async function runSet(name: string, value: string, ctx: StatementContext)
   } else if (name === 'search_path') {
     const path = value.split(/,\s*/).filter((each) => each !== '$user')
     await session.backend.query(`select set_config('search_path', $1, false)`, [path.map(sqlName).join(', ')])
+  } else if (name === 'statement_timeout' && /^\d+$/.test(value)) {
+    await session.backend.query(`SET statement_timeout = ${value}`)
   } else if (name === 'timezone' && value.toUpperCase() !== 'UTC') {
     throw new UnknownToEmulator('a time zone of the session other than UTC')
   } else if (!WITHOUT_EFFECT.has(name)) {

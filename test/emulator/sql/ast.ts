@@ -1,10 +1,5 @@
 /** The part of Redshift's SQL that the emulator understands. Names are folded already. */
 
-export interface Name {
-  readonly name: string
-  readonly quoted: boolean
-}
-
 /** `table`, `schema.table` or `database.schema.table`. */
 export interface TableRef {
   readonly database?: string
