@@ -49,11 +49,13 @@ export function isTerminal(phase: BackfillPhase | undefined): boolean {
 /** All chunks are durable; from here on a cancel or a failure changes nothing (rule R5). */
 export function isCopied(backfill: TableBackfill, job: JobFacts | undefined): boolean {
   const { copy, queue } = backfill.status ?? {}
+  // Changes that the copy builds on were lost before it was drained: then it was in vain.
+  if (queue?.state === 'Closed') return false
   return (
     queue?.state === 'Copied' ||
     queue?.state === 'Drained' ||
     copy?.stage === 'Done' ||
-    (job?.complete === true && queue?.state !== 'Closed')
+    job?.complete === true
   )
 }
 

@@ -290,6 +290,15 @@ describe('derivePhase', () => {
       'slot gone',
     ],
     [
+      'a gap between the copy and its draining',
+      {
+        job: { complete: true },
+        status: { startTime, copy: { stage: 'Done' }, queue: { state: 'Closed', code: 'QueueLost' } },
+      },
+      'Failed False GapInQueue delete',
+      /QueueLost/,
+    ],
+    [
       'a stopped table',
       { job: {}, status: { startTime, queue: { state: 'Closed', code: 'TableChanged' } } },
       'Failed False TableStopped delete',
