@@ -6,7 +6,8 @@ import { getuid } from 'node:process'
 /**
  * `make test`: every check and every suite, one after the other, and the line `N passed, N failed` at the end.
  *
- * A check that cannot run here counts as failed and says what is missing; only `SKIP_E2E=1` leaves the end-to-end suite out.
+ * A check that cannot run here counts as failed and says what is missing; only `SKIP_E2E=1` leaves the end-to-end suite out,
+ * and `INTEGRATION` may name the integration test files to run, by parts of their names.
  */
 
 interface Outcome {
@@ -51,11 +52,13 @@ async function check(name: string, command: string, args: readonly string[]): Pr
   })
 }
 
-async function suite(project: string): Promise<Outcome> {
+/** @param files parts of file names; none for all of the suite */
+async function suite(project: string, files: readonly string[] = []): Promise<Outcome> {
   return timed(`${project} tests`, async () => {
     const file = `${REPORTS}/${project}.json`
     const code = await run('vitest', [
       'run',
+      ...files,
       '--project',
       project,
       '--reporter=default',
@@ -106,7 +109,7 @@ const outcomes: Outcome[] = [
   await check('types', 'tsc', ['--noEmit']),
   await check('dead code', 'knip', []),
   await suite('unit'),
-  await suite('integration'),
+  await suite('integration', (process.env.INTEGRATION ?? '').split(' ').filter(Boolean)),
   ...(await endToEnd()),
 ]
 
