@@ -53,7 +53,7 @@ export interface Emulator {
   readonly faults: Faults
   /** Requests since the start, by operation. */
   requests(): Readonly<Record<Operation, number>>
-  /** Closes sessions whose time is over by the clock. Happens by itself every second. */
+  /** Ends statements and sessions whose time is over by the clock. Happens by itself every second. */
   expire(): Promise<void>
   /** Ends what runs and closes everything. Idempotent. */
   close(): Promise<void>
@@ -112,7 +112,13 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
     await engine.close()
     throw error
   })
-  const timer = setInterval(() => void sessions.expire(), 1000)
+  const expire = async () => {
+    const oldest = clock.now() - limits.statementHours * 3_600_000
+    const overdue = store.active().filter(({ createdAt }) => createdAt <= oldest)
+    await Promise.all(overdue.map((record) => runner.cancel(record)))
+    await sessions.expire()
+  }
+  const timer = setInterval(() => void expire(), 1000)
   timer.unref()
 
   const stop = async () => {
@@ -130,7 +136,7 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
     url: server.url,
     faults,
     requests: server.requests,
-    expire: sessions.expire,
+    expire,
     close: () => {
       stopping ??= stop()
       return stopping

@@ -84,7 +84,8 @@ async function serve(
     response.once('close', () => gone.abort())
     const answer = await service.handlers[operation](parseBody(body), { identity, signal: gone.signal })
     if (faults.next(['lose-response'], operation)) {
-      await service.settle(answer)
+      if (operation === 'ExecuteStatement' || operation === 'BatchExecuteStatement')
+        await service.settle(answer)
       request.socket.destroy()
       return
     }

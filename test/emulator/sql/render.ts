@@ -12,6 +12,7 @@ import type {
 import { RedshiftError, UnknownToEmulator } from './errors.ts'
 import { FUNCTIONS, LEADER_ONLY } from './functions.ts'
 import { HOME, sqlName, sqlString, sqlTable } from './names.ts'
+import { type Place, textColumns } from './text-columns.ts'
 
 /** What rendering needs to know beyond the statement. */
 export interface RenderContext {
@@ -56,9 +57,9 @@ export function renderExpr(expr: Expr, ctx: RenderContext): string {
     case 'like':
       return renderLike(expr, ctx)
     case 'exists':
-      return `EXISTS (${renderQuery(expr.query, ctx)})`
+      return `EXISTS (${renderQuery(expr.query, ctx, 'inner')})`
     case 'subquery':
-      return `(${renderQuery(expr.query, ctx)})`
+      return `(${renderQuery(expr.query, ctx, 'inner')})`
     case 'row':
       return `(${expr.values.map(sub).join(', ')})`
     case 'case':
@@ -95,7 +96,9 @@ function renderBinary(operator: string, left: string, right: string): string {
 }
 
 function renderIn(list: readonly Expr[] | Query, ctx: RenderContext): string {
-  return 'body' in list ? renderQuery(list, ctx) : list.map((each) => renderExpr(each, ctx)).join(', ')
+  return 'body' in list
+    ? renderQuery(list, ctx, 'inner')
+    : list.map((each) => renderExpr(each, ctx)).join(', ')
 }
 
 function renderLike(expr: Extract<Expr, { kind: 'like' }>, ctx: RenderContext): string {
@@ -212,10 +215,15 @@ function renderOrder(items: readonly OrderItem[], ctx: RenderContext): string {
 }
 
 /** Renders a query for PostgreSQL. Every output column gets the name that Redshift gives it. */
-export function renderQuery(query: Query, ctx: RenderContext): string {
+export function renderQuery(
+  query: Query,
+  ctx: RenderContext,
+  place: Place = 'outer',
+  texts = textColumns(query.body, place),
+): string {
   const parts = [
     renderWith(query.with, ctx),
-    renderBody(query.body, ctx),
+    renderBody(query.body, ctx, texts),
     query.orderBy.length > 0 ? `ORDER BY ${renderOrder(query.orderBy, ctx)}` : '',
     query.limit ? `LIMIT ${renderExpr(query.limit, ctx)}` : '',
     query.offset ? `OFFSET ${renderExpr(query.offset, ctx)}` : '',
@@ -227,20 +235,20 @@ export function renderWith(tables: Query['with'], ctx: RenderContext): string {
   if (tables.length === 0) return ''
   const rendered = tables.map(({ name, columns, query }) => {
     const list = columns ? ` (${columns.map(sqlName).join(', ')})` : ''
-    return `${sqlName(name)}${list} AS (${renderQuery(query, ctx)})`
+    return `${sqlName(name)}${list} AS (${renderQuery(query, ctx, 'inner')})`
   })
   return `WITH ${rendered.join(', ')}`
 }
 
-function renderBody(body: QueryBody, ctx: RenderContext): string {
-  if (body.kind === 'nested') return `(${renderQuery(body.query, ctx)})`
+function renderBody(body: QueryBody, ctx: RenderContext, texts: ReadonlySet<number>): string {
+  if (body.kind === 'nested') return `(${renderQuery(body.query, ctx, 'inner', texts)})`
   if (body.kind === 'set') {
     const operator = `${body.operator.toUpperCase()}${body.all ? ' ALL' : ''}`
-    return `(${renderBody(body.left, ctx)}) ${operator} (${renderBody(body.right, ctx)})`
+    return `(${renderBody(body.left, ctx, texts)}) ${operator} (${renderBody(body.right, ctx, texts)})`
   }
   const { distinct, items, from, where, groupBy, having } = body
   const parts = [
-    `SELECT${distinct ? ' DISTINCT' : ''} ${items.map((item) => renderItem(item, ctx)).join(', ')}`,
+    `SELECT${distinct ? ' DISTINCT' : ''} ${items.map((item, index) => renderItem(item, ctx, texts.has(index))).join(', ')}`,
     from.length > 0 ? `FROM ${renderFrom(from, ctx)}` : '',
     where ? `WHERE ${renderExpr(where, ctx)}` : '',
     groupBy.length > 0 ? `GROUP BY ${groupBy.map((each) => renderExpr(each, ctx)).join(', ')}` : '',
@@ -249,10 +257,10 @@ function renderBody(body: QueryBody, ctx: RenderContext): string {
   return parts.filter(Boolean).join(' ')
 }
 
-function renderItem(item: SelectItem, ctx: RenderContext): string {
+function renderItem(item: SelectItem, ctx: RenderContext, text: boolean): string {
   if (item.kind === 'star') return item.table ? `${item.table.slice(-2).map(sqlName).join('.')}.*` : '*'
   const value = renderExpr(item.value, ctx)
-  return `${value} AS ${sqlName(item.alias ?? defaultLabel(item.value))}`
+  return `${text ? `CAST(${value} AS bpchar)` : value} AS ${sqlName(item.alias ?? defaultLabel(item.value))}`
 }
 
 const LABELS: Partial<Record<DataType['kind'], string>> = {
@@ -295,7 +303,7 @@ function renderFromItem(item: FromItem, ctx: RenderContext): string {
       return ctx.table(item.table, item.alias)
     case 'query': {
       const columns = item.columns ? ` (${item.columns.map(sqlName).join(', ')})` : ''
-      return `(${renderQuery(item.query, ctx)}) AS ${sqlName(item.alias)}${columns}`
+      return `(${renderQuery(item.query, ctx, 'inner')}) AS ${sqlName(item.alias)}${columns}`
     }
     case 'join': {
       const join = `${renderFromItem(item.left, ctx)} ${item.type.toUpperCase()} JOIN ${renderFromItem(item.right, ctx)}`
