@@ -61,29 +61,39 @@ export function createChunkGroups(context: RedshiftContext): ChunkGroups {
   async function work(uid: string, queue: Waiting[]): Promise<void> {
     while (queue.length > 0) {
       const group = takeGroup(queue)
-      await commitGroup(context, group).catch((error) => {
+      const all = allAborted(group.map(({ signal }) => signal))
+      try {
+        await commitGroup(context, group, all.signal)
+      } catch (error) {
         for (const each of group) each.reject(error)
-      })
+      } finally {
+        all.release()
+      }
     }
     queues.delete(uid)
   }
 
   return {
-    commit: (chunk, signal) =>
-      new Promise((resolve, reject) => {
-        signal.throwIfAborted()
-        signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-        const { uid } = chunk.request.fence
-        const queue = queues.get(uid)
-        const waiting: Waiting = { chunk, signal, resolve, reject }
-        if (queue) {
-          queue.push(waiting)
-          return
-        }
+    async commit(chunk, signal) {
+      signal.throwIfAborted()
+      const { promise, resolve, reject } = Promise.withResolvers<boolean>()
+      const onAbort = () => reject(signal.reason)
+      signal.addEventListener('abort', onAbort, { once: true })
+      const { uid } = chunk.request.fence
+      const waiting: Waiting = { chunk, signal, resolve, reject }
+      const queue = queues.get(uid)
+      if (queue) queue.push(waiting)
+      else {
         const begun = [waiting]
         queues.set(uid, begun)
         void work(uid, begun)
-      }),
+      }
+      try {
+        return await promise
+      } finally {
+        signal.removeEventListener('abort', onAbort)
+      }
+    },
   }
 }
 
@@ -109,13 +119,16 @@ function takeGroup(queue: Waiting[]): Waiting[] {
   return group
 }
 
-async function commitGroup(context: RedshiftContext, group: readonly Waiting[]): Promise<void> {
+async function commitGroup(
+  context: RedshiftContext,
+  group: readonly Waiting[],
+  signal: AbortSignal,
+): Promise<void> {
   const { store, known } = context
   const [first] = group
   if (!first) return
   const { request } = first.chunk
   const { fence, plan } = request
-  const signal = allAborted(group.map((each) => each.signal))
   const ledger = known.ledgerOf(fence.uid)
   if (ledger === undefined) throw new MillraceError('Internal', `backfill ${fence.uid} is not known here`)
   const name = workName(
@@ -275,19 +288,25 @@ function loadWork(writing: Writing, mode: ChunkMode, source: CopySource, rows: b
   ]
 }
 
-/** Aborts when all of the signals have: as long as one waits, the work goes on. */
-function allAborted(signals: readonly AbortSignal[]): AbortSignal {
+/** Aborts when all of the signals have: as long as one waits, the work goes on. `release` lets go of them. */
+function allAborted(signals: readonly AbortSignal[]): { readonly signal: AbortSignal; release(): void } {
   const controller = new AbortController()
-  let left = signals.length
-  for (const signal of signals) {
+  const waiting = new Set(signals.keys())
+  const undo = signals.map((signal, index) => {
     const onAbort = () => {
-      left -= 1
-      if (left === 0) controller.abort(signal.reason)
+      waiting.delete(index)
+      if (waiting.size === 0) controller.abort(signal.reason)
     }
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })
+    return () => signal.removeEventListener('abort', onAbort)
+  })
+  return {
+    signal: controller.signal,
+    release() {
+      for (const each of undo) each()
+    },
   }
-  return controller.signal
 }
 
 function countDiffers({ target }: Pick<ChunkRequest, 'target'>, error: GuardFailed): MillraceError {

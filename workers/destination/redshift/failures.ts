@@ -135,8 +135,6 @@ export function isLoadFailure(failure: StatementFailure): boolean {
   return /_load_error/i.test(failure.message)
 }
 
-export const isDuplicateColumn = (failure: StatementFailure) =>
-  /column .* already exists/i.test(failure.message)
 export const isAlreadyThere = (failure: StatementFailure) => /already exists/i.test(failure.message)
 export const isMissingTable = (failure: StatementFailure) =>
   /relation .* does not exist|table .* does not exist/i.test(failure.message)
@@ -145,7 +143,6 @@ export const isMissingColumn = (failure: StatementFailure) =>
 
 /** The error for a statement that failed. Redshift's text may hold a value, so only what is known not to is passed on. */
 export function statementError(failure: StatementFailure, what: string): MillraceError {
-  if (process.env.SHOWSQL) console.error('FAIL', failure.index, failure.message)
   const said = failure.message
   const retry = (
     code: ConstructorParameters<typeof MillraceError>[0],
@@ -170,6 +167,13 @@ export function statementError(failure: StatementFailure, what: string): Millrac
   }
   const database = /database "[^"]*" does not exist/i.exec(said)
   if (database) return retry('DatabaseNotFound', `${FIELD}.database: ${database[0]}`, `${FIELD}.database`)
+  if (
+    /S3ServiceException.*(Status 0|Status 5\d\d|CanRetry 1)|S3.*(reset|timed? ?out|unexpected end|truncated|slow ?down)/is.test(
+      said,
+    )
+  ) {
+    return retry('DestinationUnavailable', `${what}: COPY could not read a file: ${firstLine(said)}`)
+  }
   if (/S3ServiceException|not authorized to assume|Access Denied|AccessDenied/i.test(said)) {
     return retry(
       'PermissionDenied',
