@@ -1,0 +1,63 @@
+"""Parses every statement of a JSON Lines file as sqlglot understands Redshift, and says which it does not.
+
+Beside the grammar it checks the Data API's limits: 100 KB a statement, 40 statements a batch.
+"""
+
+import json
+import sys
+
+import sqlglot
+from sqlglot import exp
+
+MAX_BYTES = 100_000
+MAX_BATCH = 40
+SHOWN = 200
+
+
+def problem(sql: str) -> str | None:
+    size = len(sql.encode())
+    if size > MAX_BYTES:
+        return f"{size} bytes, of which the Data API takes {MAX_BYTES}"
+    try:
+        parsed = sqlglot.parse(sql, dialect="redshift")
+    except sqlglot.errors.SqlglotError as error:
+        return str(error).split("\n", 1)[0]
+    if len(parsed) != 1 or parsed[0] is None:
+        return f"{len(parsed)} statements in one"
+    # What sqlglot does not know it keeps as the text of a command, which proves nothing.
+    if isinstance(parsed[0], exp.Command) and parsed[0].this.upper() not in COMMANDS:
+        return f"sqlglot does not know {parsed[0].this}"
+    return None
+
+
+# Statements that sqlglot has no grammar for in any dialect.
+COMMANDS = {"LOCK"}
+
+
+def main(path: str) -> int:
+    seen: set[str] = set()
+    batches: dict[str, int] = {}
+    failed = 0
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            record = json.loads(line)
+            sql = record["sql"]
+            batch = record.get("batch")
+            if batch is not None:
+                batches[str(batch)] = batches.get(str(batch), 0) + 1
+            if sql in seen:
+                continue
+            seen.add(sql)
+            why = problem(sql)
+            if why is not None:
+                failed += 1
+                print(f"{why}\n  {sql[:SHOWN]}", file=sys.stderr)
+    too_many = [count for count in batches.values() if count > MAX_BATCH]
+    failed += len(too_many)
+    for count in too_many:
+        print(f"a batch of {count} statements, of which the Data API takes {MAX_BATCH}", file=sys.stderr)
+    print(f"redshift-grammar: statements={len(seen)} failed={failed}")
+    return 1 if failed or not seen else 0
+
+
+sys.exit(main(sys.argv[1]))
