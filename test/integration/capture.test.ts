@@ -429,9 +429,10 @@ describe('what row events do not show', () => {
     await bed.untilJoined('t')
     await bed.sql(
       `begin; insert into t values (1, 'a', 'g'); alter table t add n int default 7; insert into t values (2, 'b', 'g'); commit;
-      alter table t drop gone; alter table t alter v type varchar(50); alter table t alter id type bigint; insert into t values (3, 'c', 9);
-      vacuum full t`.replace('vacuum full t', ''),
+      alter table t drop gone; alter table t alter v type varchar(50); insert into t values (3, 'c', 9)`,
     )
+    // Looked at together, the wider type and the rewriting by VACUUM would be taken for one change.
+    await bed.untilEvents('t', 'the third row', (all) => all.at(-1)?.row.id === '3')
     await bed.sql('vacuum full t')
     await bed.sql(`insert into t values (4, 'd', 9)`)
     const events = await bed.untilEvents('t', 'all', (all) => all.at(-1)?.row.id === '4')
@@ -443,7 +444,7 @@ describe('what row events do not show', () => {
       { id: '4', v: 'd', n: '9' },
     ])
     expect(rowsOf(events)[2]?.header.columns).toEqual([
-      ['id', 'bigint', 1],
+      ['id', 'integer', 1],
       ['v', 'character varying(50)', 0],
       ['n', 'integer', 0],
     ])

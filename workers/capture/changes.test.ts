@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createChanges, parseMessage } from './changes.ts'
+import { createChanges } from './changes.ts'
+import { parseMessage } from './log-messages.ts'
 import { createChannel, createOutgoing, RECORD_BYTES, toRecords } from './outgoing.ts'
 import * as pg from './pgoutput-fixture.ts'
 import { makeRelation } from './relations.ts'

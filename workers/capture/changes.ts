@@ -1,11 +1,10 @@
 import { MillraceError } from '../../lib/errors.ts'
-import { type ControlLine, type LogMessage, MESSAGE_PREFIX } from '../queue/format.ts'
-import { collector } from '../runtime/collector.ts'
+import { type ControlLine, MESSAGE_PREFIX } from '../queue/format.ts'
 import { formatLSN, type LSN } from '../source/lsn.ts'
-import { tableLabel } from '../source/table.ts'
 import { writeLargeRow } from './large-line.ts'
-import { createLargeRowReader, type LargeRowReader } from './large-row.ts'
+import { createLargeMessageReader } from './large-message.ts'
 import { sinkBytes, writeBytes } from './lines.ts'
+import { type ControlContent, controlOf, parseMessage, type TableMessage } from './log-messages.ts'
 import type { Channel, Outgoing } from './outgoing.ts'
 import {
   type BeginMessage,
@@ -20,9 +19,6 @@ import {
 import { headerLine, type Relation } from './relations.ts'
 import { writeRow, writeTruncate } from './rows.ts'
 import { type FrameHandler, readServerError } from './wire.ts'
-
-/** A message of ours that concerns a table. */
-export type TableMessage = Exclude<LogMessage, { kind: 'heartbeat' }>
 
 /** What has to be looked up before the next message can be taken. */
 export type Pending =
@@ -41,13 +37,6 @@ export interface ChangesOptions {
   /** Where the stream begins: everything before is in the queue. */
   readonly start: LSN
 }
-
-/** A control line without its place; that is filled in when it is written. */
-export type ControlContent = ControlLine extends infer Line
-  ? Line extends ControlLine
-    ? Omit<Line, 'tx' | 'seq' | 'at'>
-    : never
-  : never
 
 /** Turns the stream of a slot into runs of JSON lines, table by table. */
 export interface Changes {
@@ -75,8 +64,6 @@ export interface Changes {
 
 /** A row larger than this waits until everything before it is sent, so that it has the memory for itself. */
 const HUGE_ROW = 4 * 1024 * 1024
-/** Bytes of huge rows after which the chunks they came in are freed. */
-const COLLECT_AFTER = 8 * 1024 * 1024
 const XLOG_DATA = 0x77
 const KEEPALIVE = 0x6b
 const XLOG_HEADER = 25
@@ -253,44 +240,16 @@ export function createChanges(options: ChangesOptions): Changes {
     if (buffer[start + 17] === 1) options.onReplyRequested()
   }
 
-  let largeReader: LargeRowReader | undefined
-  let largeRelation: Relation | undefined
-  let prefix = Buffer.alloc(0)
-  let uncollected = 0
-
-  // The first bytes decide what it is: a row, or somebody else's huge message, of which only the count matters.
-  function largePiece(buffer: Buffer, start: number, end: number): void {
-    uncollected += end - start
-    if (uncollected >= COLLECT_AFTER) {
-      collector.recent()
-      uncollected = 0
-    }
-    let from = start
-    if (prefix.length < XLOG_HEADER + 2) {
-      const taken = Math.min(end - start, XLOG_HEADER + 2 - prefix.length)
-      prefix = Buffer.concat([prefix, buffer.subarray(start, start + taken)])
-      from += taken
-      if (prefix.length < XLOG_HEADER + 2) return
-      const type = prefix[XLOG_HEADER]
-      if (type === MESSAGE) {
-        if (((prefix[XLOG_HEADER + 1] as number) & 1) === 1) count += 1
-      } else {
-        largeReader = createLargeRowReader((oid) => (largeRelation = relationOf(oid)))
-        largeReader.feed(prefix, XLOG_HEADER, prefix.length)
-      }
-    }
-    if (from < end) largeReader?.feed(buffer, from, end)
-  }
+  const large = createLargeMessageReader(relationOf)
 
   function largeEnd(): boolean {
-    const reader = largeReader
-    const relation = largeRelation
-    largeReader = undefined
-    largeRelation = undefined
-    prefix = Buffer.alloc(0)
-    if (!reader || !relation) return true
+    const message = large.finish()
+    if (message.kind === 'message') {
+      if (message.transactional) count += 1
+      return true
+    }
     count += 1
-    const row = reader.finish()
+    const { relation, row } = message
     const before = sinkBytes(relation.channel.sink)
     const channel = beginRow(relation)
     writeLargeRow(channel.sink, relation, sequence(), row)
@@ -309,7 +268,7 @@ export function createChanges(options: ChangesOptions): Changes {
       pending = { kind: 'drain' }
       return false
     },
-    largePiece,
+    largePiece: large.piece,
     largeEnd,
     other(type, body) {
       if (type === 'W') options.onStarted()
@@ -368,36 +327,4 @@ function makeTransactionLine(begin: BeginMessage | undefined): Buffer {
 
 function isoTime(milliseconds: number): string {
   return new Date(milliseconds).toISOString()
-}
-
-function controlOf(message: TableMessage, lsn: string): ControlContent {
-  switch (message.kind) {
-    case 'hold':
-      return { control: 'hold', lsn, uid: message.uid, name: message.name, action: message.action }
-    case 'release':
-      return { control: 'release', lsn, uid: message.uid }
-    default:
-      return { control: message.kind, lsn }
-  }
-}
-
-/** A message of ours for a table; undefined when it is another slot's, a heartbeat, or none that we would write. */
-export function parseMessage(content: Buffer, slot: string): TableMessage | undefined {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(content.toString('utf8'))
-  } catch {
-    return undefined
-  }
-  if (typeof parsed !== 'object' || parsed === null) return undefined
-  const message = parsed as Partial<Record<string, unknown>>
-  const isTable = typeof message.schema === 'string' && typeof message.table === 'string'
-  if (message.slot !== slot || !isTable) return undefined
-  const kinds: readonly unknown[] = ['hold', 'release', 'join', 'leave']
-  return kinds.includes(message.kind) ? (message as unknown as TableMessage) : undefined
-}
-
-/** For logs. */
-export function describeMessage(message: TableMessage): string {
-  return `${message.kind} ${tableLabel({ schema: message.schema, name: message.table })}`
 }

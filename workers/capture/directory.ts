@@ -26,6 +26,8 @@ export interface Directory {
   takeChanged(): OutgoingRecord[]
   /** All entries. */
   records(): OutgoingRecord[]
+  /** Writes the entries that changed at once, instead of with the next record of the position. */
+  save(signal: AbortSignal): Promise<void>
 }
 
 export interface DirectoryOptions {
@@ -75,6 +77,15 @@ export function createDirectory(options: DirectoryOptions): Directory {
     return channel
   }
 
+  function takeChanged(): OutgoingRecord[] {
+    const records = [...changed].flatMap((topic) => {
+      const entry = entries.get(topic)
+      return entry ? [topicRecord(entry)] : []
+    })
+    changed.clear()
+    return records
+  }
+
   return {
     channel(table, signal) {
       const topic = tableTopic(prefix, table)
@@ -93,15 +104,19 @@ export function createDirectory(options: DirectoryOptions): Directory {
       }
     },
     hasChanged: () => changed.size > 0,
-    takeChanged() {
-      const records = [...changed].flatMap((topic) => {
-        const entry = entries.get(topic)
-        return entry ? [topicRecord(entry)] : []
-      })
-      changed.clear()
-      return records
-    },
+    takeChanged,
     records: () => [...entries.values()].map(topicRecord),
+    async save(signal) {
+      const topics = [...changed]
+      const records = takeChanged()
+      if (records.length === 0) return
+      try {
+        await queue.send([{ topic: options.captureTopic, records }], signal)
+      } catch (error) {
+        for (const topic of topics) changed.add(topic)
+        throw error
+      }
+    },
   }
 }
 

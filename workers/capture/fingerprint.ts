@@ -36,7 +36,8 @@ export interface TableChange {
 
 /**
  * Compares a table with what it was. Undefined: nothing happened that the rows' own headers do not tell, such as a plain
- * ADD COLUMN, a DROP COLUMN, or a type that was widened.
+ * ADD COLUMN, a DROP COLUMN, or a type that was widened in place. A type for which the rows were written anew tells nothing
+ * about the expression (USING) that they were written with, so even integer to bigint counts as a change.
  *
  * @param filled oids of the new leaves that had rows before they were attached
  */
@@ -77,7 +78,7 @@ function compareColumns(before: Fingerprint, after: Fingerprint): TableChange | 
     if (old.name !== column.name) return changed(`column ${JSON.stringify(old.name)} was renamed to ${name}`)
     const label = renamedLabel(old, column)
     if (label) return changed(`a value of the type of column ${name} was renamed: ${label}`)
-    if (old.type !== column.type && rewritten && !isWidening(old.type, column.type)) {
+    if (old.type !== column.type && rewritten) {
       return {
         code: 'SchemaChangeUnsupported',
         message: `${advice(`column ${name} was changed from ${old.type} to ${column.type}`)}`,
@@ -110,33 +111,6 @@ function renamedLabel(old: FingerprintColumn, now: FingerprintColumn): string | 
     if (renamed !== undefined && renamed !== label) return `${label} to ${renamed}`
   }
   return undefined
-}
-
-const INTEGERS = ['smallint', 'integer', 'bigint']
-
-/** Whether every value of the old type is written the same way in the new one. */
-export function isWidening(from: string, to: string): boolean {
-  if (INTEGERS.includes(from) && INTEGERS.includes(to)) return INTEGERS.indexOf(from) < INTEGERS.indexOf(to)
-  if (INTEGERS.includes(from)) return to === 'numeric' || to === 'text' || isVarchar(to)
-  if (from === 'real') return false
-  const varchar = /^character varying(?:\((\d+)\))?$/
-  const [oldText, newText] = [varchar.exec(from), varchar.exec(to)]
-  if (oldText && to === 'text') return true
-  if (oldText && newText) return limit(newText[1]) >= limit(oldText[1])
-  if (from === 'text' && newText) return newText[1] === undefined
-  const numeric = /^numeric(?:\((\d+),(-?\d+)\))?$/
-  const [oldNumber, newNumber] = [numeric.exec(from), numeric.exec(to)]
-  if (!oldNumber || !newNumber) return false
-  if (newNumber[1] === undefined) return true
-  return oldNumber[2] === newNumber[2] && limit(newNumber[1]) >= limit(oldNumber[1])
-}
-
-function isVarchar(type: string): boolean {
-  return type === 'character varying'
-}
-
-function limit(text: string | undefined): number {
-  return text === undefined ? Number.POSITIVE_INFINITY : Number(text)
 }
 
 function changed(what: string): TableChange {

@@ -12,7 +12,8 @@ import { publicationName, slotName } from '../source/names.ts'
 import { sourceTarget } from '../source/targets.ts'
 import { createMetrics } from './metrics.ts'
 import { createReport, type Report } from './report.ts'
-import { runSession, slotReason } from './session.ts'
+import { runSession } from './session.ts'
+import { slotReason } from './stream-errors.ts'
 
 export const FIELD_MANAGER = 'millrace-capture'
 

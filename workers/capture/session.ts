@@ -1,5 +1,4 @@
 import type { PipelineSpec } from '../../crds/pipeline.ts'
-import { MillraceError, toMillraceError } from '../../lib/errors.ts'
 import { around } from '../../lib/failpoints.ts'
 import type { Logger } from '../../lib/log.ts'
 import { sleep } from '../../lib/sleep.ts'
@@ -7,9 +6,7 @@ import type { Queue } from '../queue/queue.ts'
 import { captureTopic } from '../queue/topics.ts'
 import type { PostgresTarget } from '../source/connect.ts'
 import { formatLSN } from '../source/lsn.ts'
-import { sqlState } from '../source/postgres-errors.ts'
 import type { SourceNames } from '../source/publication.ts'
-import { slotInUse } from '../source/slot.ts'
 import type { ColumnFilter, TableName } from '../source/table.ts'
 import { begin, writeGap } from './begin.ts'
 import { createCatalogWatch } from './catalog-watch.ts'
@@ -18,7 +15,6 @@ import { createDirectory } from './directory.ts'
 import { createLookups } from './lookups.ts'
 import type { CaptureMetrics } from './metrics.ts'
 import { createOutgoing } from './outgoing.ts'
-import { explainReplication } from './prepare.ts'
 import { stateRecord } from './record.ts'
 import { createRecordStore } from './record-store.ts'
 import { refilter } from './relations.ts'
@@ -27,6 +23,7 @@ import type { Report } from './report.ts'
 import { createSender, type Sender } from './sender.ts'
 import { keepSlot } from './slot-watch.ts'
 import { createSqlSession } from './sql-session.ts'
+import { explainStream } from './stream-errors.ts'
 import { keepInTouch, type Reading, readStream } from './stream-loop.ts'
 import { keepTables } from './tables.ts'
 
@@ -217,7 +214,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
   } catch (thrown) {
     outer.throwIfAborted()
     if (options.stop.aborted) return
-    throw explain(thrown, names.slot)
+    throw explainStream(thrown, names.slot)
   } finally {
     options.stop.removeEventListener('abort', giveUp)
     // What was wrong within the session is over with it; what ended it is reported by the caller.
@@ -253,28 +250,4 @@ async function endInOrder(
   await Promise.race([sender.drain(signal), sleep(FAREWELL, signal)])
   stream.confirm(sender.recorded())
   await stream.finish()
-}
-
-/** Says that the slot cannot be read on, although the server does not say so by itself. */
-export function slotReason(thrown: unknown): string | undefined {
-  const error = toMillraceError(thrown)
-  // The publication was dropped and made again: the log before that cannot be decoded any more.
-  const isMissing = sqlState(error) === '42704' && /publication .* does not exist/.test(error.message)
-  return isMissing ? 'its publication was dropped' : undefined
-}
-
-function explain(thrown: unknown, slot: string): unknown {
-  const error = toMillraceError(thrown)
-  if (sqlState(error) === '55006') {
-    const pid = /PID (\d+)/.exec(error.message)?.[1]
-    return slotInUse(slot, pid === undefined ? undefined : Number(pid))
-  }
-  if (error.code !== 'PermissionDenied' && sqlState(error) === '55000') {
-    return new MillraceError('SlotLost', error.message, {
-      cause: error,
-      retryable: true,
-      field: 'spec.source.postgres.slot',
-    })
-  }
-  return explainReplication(thrown)
 }

@@ -107,7 +107,7 @@ async function pass(
       if (isMember) joined.push(name)
       if (isMember && isDeepStrictEqual(checked.get(tableLabel(name)), table)) continue
       if (!isMember) {
-        await join(options, name, field)
+        await join(options, name, field, signal)
         joined.push(name)
       }
       await check(options, table, field)
@@ -126,12 +126,19 @@ async function pass(
   return problems.length > 0
 }
 
-async function join(options: TablesOptions, table: TableName, field: string): Promise<void> {
-  const { sql, names, watch, log } = options
+async function join(
+  options: TablesOptions,
+  table: TableName,
+  field: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { sql, names, directory, watch, log } = options
   await sql.use(async (connection) => {
     // A table that was here before may have been made again: that has to be said before its changes come.
     const found = await readTableDefinition(connection, table, { field })
     await watch.look(connection, table, found.oid)
+    // After a crash behind the join, what the table looked like must be known: it may have changed by then (rule R20).
+    await directory.save(signal)
     const { oid } = await around('capture.join', () => joinTable(connection, names, table, field))
     await watch.look(connection, table, oid)
   })

@@ -140,7 +140,7 @@ function createReader(options: ReaderOptions, closing: AbortSignal): QueueReader
       place.offset += BigInt(taken.length)
       ends.set(name, endOf(topic))
     }
-    return { records, lost, ends }
+    return { records, lost, failed: [], ends }
   }
 
   return {

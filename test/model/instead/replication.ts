@@ -132,8 +132,11 @@ export async function startReplication(
     const place = record as { start: bigint; end: bigint }
     const out: Buffer[] = [xlogData(begin(place.start, xid))]
     for (const item of items) {
-      if (item.op === 'M') out.push(xlogData(message(item.prefix, item.content)))
-      else if (source.isPublished(item.lsn)) out.push(...encodeChange(item))
+      if (item.op === 'M') {
+        const bytes = message(item.prefix, item.content)
+        bytes.writeBigUInt64BE(item.lsn, 2)
+        out.push(xlogData(bytes))
+      } else if (source.isPublished(item.lsn)) out.push(...encodeChange(item))
     }
     out.push(xlogData(commit(place.start, place.end)))
     return out
