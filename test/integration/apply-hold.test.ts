@@ -332,6 +332,18 @@ describe('joining and leaving', () => {
     await until(async () => (await bed.ledger()) === undefined, { what: 'no ledger row', timeoutMs: 20_000 })
   })
 
+  it('a Pipeline that is deleted while it streams gives its tables free, and takes none again', async () => {
+    const bed = await open('deleted_streaming')
+    await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+    bed.run()
+    await bed.untilContents(['(1,one)'])
+    await bed.removePipeline()
+    await until(async () => (await bed.ledger()) === undefined, { what: 'no ledger row', timeoutMs: 20_000 })
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    expect(await bed.ledger()).toBeUndefined()
+    expect(await bed.contents()).toEqual(['(1,one)'])
+  })
+
   it('a paused Pipeline applies nothing, and goes on where it was', async () => {
     const bed = await open('paused')
     await bed.rows(0x200, [['i', 2, ['1', 'one']]])

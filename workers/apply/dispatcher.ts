@@ -11,6 +11,8 @@ export interface Dispatcher {
   readonly topics: TopicControl
   /** Rejects only when the signal aborts. */
   run(workers: ReadonlyMap<string, TableWorker>, signal: AbortSignal): Promise<never>
+  /** Milliseconds since it last went round, which it does every few seconds whatever happens. */
+  sinceRound(): number
 }
 
 /** Few enough that many topics at once stay within memory, enough that one is read at full speed. */
@@ -28,6 +30,7 @@ export function createDispatcher(
   const paused = new Set<string>()
   /** While memory is short, the only topic that is read: a run of it is not complete yet. */
   let focus: string | undefined
+  let lastRound = performance.now()
 
   function apply(topic: string): void {
     if (paused.has(topic) || (focus !== undefined && focus !== topic)) reader.pause(topic)
@@ -82,6 +85,7 @@ export function createDispatcher(
     const backoff = createBackoff(500, 10_000)
     for (;;) {
       signal.throwIfAborted()
+      lastRound = performance.now()
       try {
         if (mustWait([...workers.values()])) {
           await Promise.race([memory.changed(signal), sleep(SHORT_CHECK, signal)])
@@ -92,6 +96,7 @@ export function createDispatcher(
         for (const [topic, end] of fetched.ends) workers.get(topic)?.reached(end)
         for (const record of fetched.records) workers.get(record.topic)?.push(record)
         for (const { topic, wanted, offsets } of fetched.lost) workers.get(topic)?.lost(wanted, offsets)
+        for (const { topic, error } of fetched.failed) workers.get(topic)?.failed(error)
         report(undefined)
         backoff.reset()
       } catch (thrown) {
@@ -105,5 +110,6 @@ export function createDispatcher(
   return {
     topics,
     run: (workers, signal) => run(workers, signal).finally(() => reader.close()),
+    sinceRound: () => performance.now() - lastRound,
   }
 }

@@ -25,6 +25,8 @@ export interface ApplyEnv {
   spec(): PipelineSpec
   /** Changes are to be applied, not only to be gathered in the queue. */
   isRunning(): boolean
+  /** The Pipeline was last seen to be deleted, or to go. */
+  isDeleting(): boolean
   /** What was last seen of a TableBackfill; a cache. */
   seenBackfill(uid: string): TableBackfill | undefined
   /** Backfills of the table that were last seen to be neither ended nor cancelled; a cache. */

@@ -9,7 +9,7 @@ import { pipelineResource, tableBackfillResource } from '../runtime/resources.ts
 import { publicationName, slotName } from '../source/names.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
 import { createDispatcher } from './dispatcher.ts'
-import { type ApplyEnv, listedTable } from './env.ts'
+import type { ApplyEnv } from './env.ts'
 import type { Scope } from './hold.ts'
 import { createMemory } from './memory.ts'
 import { createRetention, type Retention } from './retention.ts'
@@ -22,6 +22,7 @@ import { type KnownFacts, startTable, type TableWorker } from './table.ts'
 const MEMORY = 64_000_000
 /** How often it is looked for records that can be deleted, milliseconds. */
 const RETENTION_CHECK = 10_000
+const HANGING = 180_000
 
 /** Applies all tables until the signal aborts. Rejects when the destination cannot be used as a whole. */
 export async function runSession(
@@ -47,7 +48,9 @@ export async function runSession(
   }
   const source = createSourceReader({ spec: first.spec, names, secrets, log })
   const memory = createMemory(MEMORY)
+  /** By topic. */
   const workers = new Map<string, TableWorker>()
+  let seen = scopeReader(watch.pipeline())
   const retentions = new Map<string, Retention>()
   const over = new AbortController()
   const running = AbortSignal.any([signal, over.signal])
@@ -69,26 +72,35 @@ export async function runSession(
     prefix: topicPrefix(first.spec, namespace, name),
     spec,
     isRunning: () => spec().state === 'Running',
+    isDeleting: () => isGone(watch.pipeline()),
     seenBackfill: (uid) => watch.backfills().find(({ metadata }) => metadata.uid === uid),
     seenActive: (table) =>
       watch.backfills().filter((backfill) => isOf(backfill, table) && isActive(backfill)),
-    seenScope: (table) => scopeOf(watch.pipeline(), table),
+    seenScope: (table) => seen(table),
     async freshBackfill(of, abort) {
       return await kube.get<TableBackfill>(tableBackfillResource(namespace), of, abort)
     },
     async freshScope(table, abort) {
       const found = await kube.get<Pipeline>(pipelineResource(namespace), name, abort)
-      return scopeOf(found?.metadata.uid === pipelineUid ? found : undefined, table)
+      return scopeReader(found?.metadata.uid === pipelineUid ? found : undefined)(table)
     },
     sawBackfill: status.sawBackfill,
     changed: status.changed,
   }
 
+  /** Labels of the tables that have a worker. */
+  const at = new Set<string>()
   let isOpen = false
 
-  /** Starts what is listed, and what the ledger knows: a table that was removed has to be given free. */
+  /**
+   * Starts what is listed, and what the ledger knows: a table that was removed has to be given free. A Pipeline that is being
+   * deleted takes on nothing any more.
+   */
   function startMissing(known: ReadonlyMap<string, KnownFacts>): void {
-    const wanted = [...spec().tables, ...[...known.values()].flatMap(({ row }) => row?.table ?? [])]
+    const pipeline = watch.pipeline()
+    const stays = pipeline !== undefined && pipeline.metadata.deletionTimestamp === undefined
+    const listed = stays ? spec().tables : []
+    const wanted = [...listed, ...[...known.values()].flatMap(({ row }) => row?.table ?? [])]
     for (const table of wanted) {
       const label = tableLabel(table)
       if (!isOpen || running.aborted || [...workers.values()].some((worker) => worker.state.label === label))
@@ -99,6 +111,7 @@ export async function runSession(
       tables.set(label, worker.state)
       void worker.done.then(() => {
         workers.delete(worker.topic)
+        at.delete(label)
         retentions.delete(worker.topic)
         if (worker.state.row === undefined && tables.get(label) === worker.state) tables.delete(label)
         status.changed(true)
@@ -151,6 +164,7 @@ export async function runSession(
   }
 
   const unwatch = watch.onChange(() => {
+    seen = scopeReader(watch.pipeline())
     startMissing(new Map())
     for (const worker of workers.values()) worker.wake()
   })
@@ -166,6 +180,10 @@ export async function runSession(
     isOpen = true
     startMissing(known)
     context.health.setReady(true)
+    context.health.addLivenessCheck('dispatcher', () => {
+      const silent = over.signal.aborted ? 0 : dispatcher.sinceRound()
+      return silent > HANGING ? `has not gone round for ${Math.round(silent / 1000)} s` : undefined
+    })
     await Promise.race([dispatcher.run(workers, running), deleteOld()])
   } finally {
     unwatch()
@@ -176,15 +194,20 @@ export async function runSession(
   }
 }
 
-function scopeOf(pipeline: Pipeline | undefined, table: TableName): Scope {
-  if (!pipeline) return { listed: false, deleting: true, published: false }
-  const members = pipeline.status?.capture?.tables
-  const isMember = members?.some(({ schema, name }) => schema === table.schema && name === table.name)
-  return {
-    listed: listedTable(pipeline.spec, table) !== undefined,
-    deleting: pipeline.metadata.deletionTimestamp !== undefined,
-    published: isMember ?? true,
+/** Looks up tables in the Pipeline, of which there may be hundreds. */
+function scopeReader(pipeline: Pipeline | undefined): (table: TableName) => Scope {
+  const deleting = isGone(pipeline)
+  const listed = new Set(pipeline?.spec.tables.map(tableLabel))
+  const members = pipeline?.status?.capture?.tables
+  const published = members && new Set(members.map(tableLabel))
+  return (table) => {
+    const label = tableLabel(table)
+    return { listed: listed.has(label), deleting, published: published?.has(label) ?? true }
   }
+}
+
+function isGone(pipeline: Pipeline | undefined): boolean {
+  return pipeline === undefined || pipeline.metadata.deletionTimestamp !== undefined
 }
 
 function isOf({ spec }: TableBackfill, table: TableName): boolean {

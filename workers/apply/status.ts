@@ -33,6 +33,8 @@ export interface StatusSources {
 
 const PIPELINE_INTERVAL = 5_000
 const BACKFILL_INTERVAL = 2_500
+/** Looking at all tables costs something when there are hundreds and each is written several times a second. */
+const GATHER = 1_000
 /** Lag grows by itself. */
 const REFRESH = 10_000
 
@@ -51,24 +53,22 @@ export function createStatusKeeper(sources: StatusSources): StatusKeeper {
     minIntervalMs: PIPELINE_INTERVAL,
     log,
   })
-  let scheduled = false
-  let isUrgent = false
-  const timer = setInterval(() => changed(false), REFRESH)
-  timer.unref()
+  let soon: NodeJS.Timeout | undefined
+  let atOnce: NodeJS.Immediate | undefined
+  const refresh = setInterval(() => changed(false), REFRESH)
+  refresh.unref()
 
   function changed(urgent: boolean): void {
-    isUrgent ||= urgent
-    if (scheduled) return
-    scheduled = true
     // After everything that happens at once.
-    setImmediate(() => {
-      scheduled = false
-      report(isUrgent)
-      isUrgent = false
-    })
+    if (urgent) atOnce ??= setImmediate(() => report(true))
+    else soon ??= setTimeout(() => report(false), GATHER)
   }
 
   function report(urgent: boolean): void {
+    clearTimeout(soon)
+    if (atOnce) clearImmediate(atOnce)
+    soon = undefined
+    atOnce = undefined
     const now = Date.now()
     const states = [...sources.states()]
     own.set({ apply: applyStatus(states, sources.problems(), now) }, { urgent })
@@ -122,7 +122,7 @@ export function createStatusKeeper(sources: StatusSources): StatusKeeper {
       if (isNew) changed(true)
     },
     async close(signal) {
-      clearInterval(timer)
+      clearInterval(refresh)
       report(true)
       const all = [own, ...writers.values()]
       await Promise.allSettled(all.map((writer) => writer.flush(signal)))

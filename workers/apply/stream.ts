@@ -29,6 +29,8 @@ export interface Stream {
   reached(end: bigint): void
   /** The offset that was asked for does not exist. */
   lost(wanted: bigint, offsets: TopicOffsets | undefined): void
+  /** The topic cannot be read. */
+  failed(error: MillraceError): void
   /** Something outside has changed. */
   wake(): void
   /** Memory is short: what is gathered has to be written. */
@@ -73,6 +75,7 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
   /** What copies of a table without a key have seen. */
   let seen: Visibility[] = []
   let lost: { wanted: bigint; offsets: TopicOffsets | undefined } | undefined
+  let refused: MillraceError | undefined
   let inboxBytes = 0
   let runBytes = 0
   let accounted = 0
@@ -266,7 +269,10 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
         if (ended) return ended
       }
     }
-    return Math.min(writer.due(state.atEnd) - performance.now(), IDLE_CHECK)
+    // Only what may have to be done without any change being seen needs a look now and then.
+    const isWatched = state.draining.length > 0 || !env.seenScope(state.table).listed
+    const check = isWatched || !writer.isIdle() ? IDLE_CHECK : PROGRESS_INTERVAL
+    return Math.min(writer.due(state.atEnd) - performance.now(), check)
   }
 
   function recovered(): void {
@@ -280,9 +286,16 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
   async function step(signal: AbortSignal): Promise<StreamEnd | undefined> {
     signal.throwIfAborted()
     writer.throwFailure()
+    if (env.isDeleting()) return 'again'
+    if (refused && inbox.length === 0) throw refused
     if (!env.isRunning()) {
       await barrier(signal)
       return 'paused'
+    }
+    // Before the next one begins, the table is given free.
+    if (env.seenScope(first.table).deleting) {
+      await barrier(signal)
+      return 'again'
     }
     if (lost) {
       const { wanted, offsets } = lost
@@ -336,6 +349,10 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
     },
     lost(wanted, offsets) {
       lost = { wanted, offsets }
+      bell.ring()
+    },
+    failed(error) {
+      refused = error
       bell.ring()
     },
     wake: bell.ring,

@@ -20,6 +20,7 @@ export interface TableWorker {
   push(record: QueueRecord): void
   reached(end: bigint): void
   lost(wanted: bigint, offsets: TopicOffsets | undefined): void
+  failed(error: MillraceError): void
   /** Something outside has changed: the Pipeline, a TableBackfill. */
   wake(): void
   relieve(): void
@@ -68,7 +69,7 @@ export function startTable(
   /** The table's ledger row; undefined when there is nothing to do with the table any more. */
   async function openRow(): Promise<LedgerTable | undefined> {
     const row = known ? known.row : await ledger.readTable(table, signal)
-    if (!isListed()) return row
+    if (!isListed() || env.isDeleting()) return row
     const destination = destinationTable(env.spec(), table)
     const same =
       row && row.destination.schema === destination.schema && row.destination.name === destination.name
@@ -87,7 +88,11 @@ export function startTable(
     await findDraining()
     known = undefined
     for (;;) {
-      if (env.seenScope(table).deleting && (await giveUp(row))) return
+      if (env.isDeleting()) {
+        if (await giveUp(row)) return
+        await bell.wait(TOPIC_POLL, signal)
+        continue
+      }
       if (row.heldBy !== '') {
         await waitForHoldEnd(env, state, row, bell, signal)
         row = await reload()
@@ -182,8 +187,9 @@ export function startTable(
   async function recover(error: MillraceError, delay: number): Promise<void> {
     const until = performance.now() + delay
     for (let left = delay; left > 0; left = until - performance.now()) {
-      if (STUCK.has(error.code) && isCureThere()) return await stop(error)
-      if (env.seenScope(table).deleting) return
+      // Of a table that was removed nothing more is wanted than to get past its end.
+      if (STUCK.has(error.code) && (isCureThere() || !isListed())) return await stop(error)
+      if (env.isDeleting()) return
       await bell.wait(left, signal)
     }
   }
@@ -222,6 +228,7 @@ export function startTable(
     push: (record) => stream?.push(record),
     reached: (end) => stream?.reached(end),
     lost: (wanted, offsets) => stream?.lost(wanted, offsets),
+    failed: (error) => stream?.failed(error),
     wake() {
       bell.ring()
       stream?.wake()

@@ -1,3 +1,5 @@
+import type { MillraceError } from '../../lib/errors.ts'
+
 /**
  * The port to the queue. Everything that Millrace asks of Kafka goes through these functions, so that the client library
  * can be replaced; `kafka/driver.ts` is the only file that imports one. Every topic has one partition.
@@ -93,6 +95,8 @@ export interface Fetched {
     readonly wanted: bigint
     readonly offsets: TopicOffsets | undefined
   }[]
+  /** Topics that cannot be read, for lack of rights for example, with why; not read again before the next `seek`. */
+  readonly failed: readonly { readonly topic: string; readonly error: MillraceError }[]
   /** Offset after the last record at the time of the fetch, for each topic fetched. */
   readonly ends: ReadonlyMap<string, bigint>
 }

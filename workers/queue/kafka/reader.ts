@@ -38,6 +38,7 @@ export function createReader(
   const closing = new AbortController()
   let ends = new Map<string, bigint>()
   let lost: Fetched['lost'][number][] = []
+  let failed: Fetched['failed'][number][] = []
   let failure: unknown
   let failures = 0
   let served = 0
@@ -122,8 +123,13 @@ export function createReader(
       void examine(place)
       return
     }
-    if (!isTransient(error)) failure = brokerError(error, 'read', place.topic)
-    postpone(place)
+    if (isTransient(error)) {
+      postpone(place)
+      return
+    }
+    places.delete(place.topic)
+    failed.push({ topic: place.topic, error: brokerError(error, 'read', place.topic) })
+    notify()
   }
 
   async function examine(place: Place): Promise<void> {
@@ -185,17 +191,21 @@ export function createReader(
     const batches = Buffer.alloc(0)
     const state = { paused: false, inFlight: false, served: 0, absentSince: undefined, notBefore: 0 }
     places.set(topic, { topic, offset, batches, ...state })
+    forget(topic)
+    void pump()
+  }
+
+  function forget(topic: string): void {
     ends.delete(topic)
     lost = lost.filter((entry) => entry.topic !== topic)
-    void pump()
+    failed = failed.filter((entry) => entry.topic !== topic)
   }
 
   return {
     seek: put,
     remove(topic) {
       places.delete(topic)
-      ends.delete(topic)
-      lost = lost.filter((entry) => entry.topic !== topic)
+      forget(topic)
     },
     pause(topic) {
       const place = places.get(topic)
@@ -221,9 +231,10 @@ export function createReader(
         const records = await deliver()
         void pump()
         const left = deadline - performance.now()
-        if (records.length > 0 || lost.length > 0 || woken || left <= 0) {
-          const fetched = { records, lost, ends }
+        if (records.length + lost.length + failed.length > 0 || woken || left <= 0) {
+          const fetched = { records, lost, failed, ends }
           lost = []
+          failed = []
           ends = new Map()
           woken = false
           return fetched
