@@ -30,6 +30,12 @@ export interface StatusWriter {
   close(): void
 }
 
+/**
+ * A pod that was replaced and does not know it yet may write over what its successor has written, who would never notice:
+ * after this time it is written again, milliseconds. The API server changes nothing when it stands there still.
+ */
+const REPEAT = 5 * 60_000
+
 /** One writer per object and field manager in a process. */
 export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
   const interval = options.minIntervalMs ?? 2_500
@@ -40,6 +46,7 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
   let gone = false
   let lastWrite = Number.NEGATIVE_INFINITY
   let timer: NodeJS.Timeout | undefined
+  let repeat: NodeJS.Timeout | undefined
   let dueAt = Number.POSITIVE_INFINITY
   let writing = false
   let hurry = false
@@ -53,6 +60,11 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
     clearTimeout(timer)
     dueAt = at
     timer = setTimeout(() => void write(), Math.max(0, at - performance.now()))
+  }
+
+  function again(): void {
+    written = undefined
+    schedule(performance.now())
   }
 
   function release(): void {
@@ -76,6 +88,8 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
       )
       gone = answer === undefined
       written = status
+      clearTimeout(repeat)
+      repeat = setTimeout(again, REPEAT).unref()
       backoff.reset()
     } catch (error) {
       delay = backoff.next()
@@ -113,6 +127,7 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
     close() {
       closed.abort()
       clearTimeout(timer)
+      clearTimeout(repeat)
       release()
     },
   }
