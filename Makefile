@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help up down status image demo torture crds lint test
+.PHONY: help up down status image demo torture model mutants crds lint test
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -32,6 +32,13 @@ demo: up image ## Replicate a sample database in the local stack
 torture: $(INSTALLED) ## Run SEEDS=n seeded schedules of writes, faults and backfills, from SEED=s on
 	@hack/packages.sh
 	@node test/torture/main.ts
+
+model: $(INSTALLED) ## Run SCHEDULES=n random schedules of the real workers in a simulated world, from SEED=s on
+	@node test/model/main.ts $(or $(SCHEDULES),25000)
+
+mutants: $(INSTALLED) ## Take the safeguards away, one at a time in a copy, and show which test notices; ONLY=R10 KIND=model
+	@hack/packages.sh
+	@node test/mutants/main.ts
 
 crds: $(INSTALLED) ## Generate the custom resource definitions and the API reference
 	@node crds/generate.ts
