@@ -13,6 +13,7 @@ import {
   copyStageSQL,
   copyTargetSQL,
   createStageSQL,
+  LOOK_UP_KEYS,
   repairSQL,
   stagedColumn,
   type Writing,
@@ -139,6 +140,7 @@ async function load(
   await session.query(createStageSQL(writing, []))
   const copied = await copyIn(session, copyStageSQL(writing, []), read, signal)
   await session.query(analyzeStageSQL(writing))
+  if (writing.indexed) await session.query(LOOK_UP_KEYS)
   await session.query(repairSQL(writing))
   return copied
 }

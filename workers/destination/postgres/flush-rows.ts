@@ -12,6 +12,7 @@ import {
   deleteSQL,
   emptySQL,
   insertSQL,
+  LOOK_UP_KEYS,
   type RowSource,
   removeEqualSQL,
   upsertSQL,
@@ -55,6 +56,8 @@ export async function writeRows(
 ): Promise<readonly (readonly string[])[]> {
   const how = batch.options.deletes === 'Soft' ? 'soft' : 'hard'
   if (batch.truncate) await session.query(emptySQL(writing, how))
+  const many = source === 'stage' || batch.deletes.length > INLINE_ROWS
+  if (many && writing.indexed && !replace) await session.query(LOOK_UP_KEYS)
   if (batch.deletes.length > 0) {
     const arrays = writing.key.map((_, index) => arrayLiteral(batch.deletes.map((key) => key[index] ?? null)))
     await session.query(deleteSQL(writing, how), arrays)

@@ -106,7 +106,7 @@ function alterTable(input: TablePlanInput, found: TargetTable): string[] {
   const alter = (list: string[]) =>
     list.length === 0 ? [] : [`ALTER TABLE ${table}\n  ${list.join(',\n  ')}`]
   const statements = [...alter(commands), ...alter(afterwards)]
-  if (!hasKeyIndex(found, definition.key, dropsPrimaryKey)) {
+  if (definition.key.length > 0 && !hasKeyIndex(found, definition.key, dropsPrimaryKey)) {
     const primary = dropsPrimaryKey || !found.primaryKey
     statements.push(
       primary
@@ -136,16 +136,20 @@ function isInTheWay(found: TargetTable, definition: TableDefinition, wanted: Rea
   return definition.key.length === 0 || !definition.key.every((name) => primary.includes(name))
 }
 
-/** Whether rows can be found by their key, and no two have the same. */
+/** Whether rows can be found by their key, and no two have the same, once the primary key is gone or not. */
 function hasKeyIndex(found: TargetTable, key: readonly string[], dropsPrimaryKey: boolean): boolean {
-  if (key.length === 0) return true
-  const gone = dropsPrimaryKey ? found.primaryKey?.columns : undefined
-  return found.uniqueKeys.some(
+  const gone = dropsPrimaryKey ? found.primaryKey?.columns.join('\0') : undefined
+  return isIndexed(
+    found.uniqueKeys.filter((columns) => columns.join('\0') !== gone),
+    key,
+  )
+}
+
+/** Whether one of these indexes begins with the columns of the key, in any order. */
+export function isIndexed(indexes: readonly (readonly string[])[], key: readonly string[]): boolean {
+  return indexes.some(
     (columns) =>
-      columns !== gone &&
-      columns.join('\0') !== gone?.join('\0') &&
-      columns.length >= key.length &&
-      columns.slice(0, key.length).every((name) => key.includes(name)),
+      columns.length >= key.length && columns.slice(0, key.length).every((name) => key.includes(name)),
   )
 }
 

@@ -9,6 +9,8 @@ export interface Writing {
   readonly columns: readonly TargetColumn[]
   /** Where the key's columns stand in `columns`. */
   readonly key: readonly number[]
+  /** The table has an index that finds rows by the key. */
+  readonly indexed: boolean
   /** The table has the column of soft deletes. */
   readonly softColumn: boolean
 }
@@ -18,6 +20,8 @@ export interface Writing {
  * order, and `u`: a text with a 1 for each unchanged column, NULL for a row without any.
  */
 export const STAGE = 'pg_temp.millrace_rows'
+
+const SOFT = quoteIdentifier(SOFT_DELETE_COLUMN)
 
 /** Where a statement takes its rows from. */
 export type RowSource = 'inline' | 'stage'
@@ -34,10 +38,6 @@ function rows({ columns }: Writing, source: RowSource, partial: boolean): string
       WITH ORDINALITY AS r (${fields.join(', ')}, n)), `
 }
 
-function fromRows(source: RowSource): string {
-  return source === 'inline' ? 's' : `${STAGE} s`
-}
-
 /**
  * Puts rows: those whose key is there are changed, the others inserted. Changed and not deleted and inserted, so that
  * columns that are the destination's own, and large values that did not change, stay where they are.
@@ -45,49 +45,66 @@ function fromRows(source: RowSource): string {
  * With `partial`, rows may have unchanged columns; the result are then the `n` of those that have no row to take them from.
  */
 export function upsertSQL(writing: Writing, source: RowSource, partial: boolean): string {
-  const { table, columns, softColumn } = writing
-  const target = quoteTable(table.name)
-  const soft = quoteIdentifier(SOFT_DELETE_COLUMN)
-  const sets = columns.map((column, index) => {
-    const name = quoteIdentifier(column.name)
-    return partial
-      ? `${name} = CASE WHEN substr(s.u, ${index + 1}, 1) = '1' THEN t.${name} ELSE s.c${index} END`
-      : `${name} = s.c${index}`
-  })
-  if (softColumn) sets.push(`${soft} = false`)
+  const { columns, softColumn } = writing
+  const values = columns.map(({ name }, index) =>
+    partial
+      ? `CASE WHEN substr(s.u, ${index + 1}, 1) = '1' THEN t.${quoteIdentifier(name)} ELSE s.c${index} END`
+      : `s.c${index}`,
+  )
   // A row that is deleted, if softly, has nothing to give to another that comes later under its key.
-  const alive = partial && softColumn ? ` AND (s.u IS NULL OR NOT t.${soft})` : ''
-  const upsert = `WITH ${rows(writing, source, partial)}u AS (
-    UPDATE ${target} t SET ${sets.join(', ')}
-    FROM ${fromRows(source)} WHERE ${sameKey(writing)}${alive} RETURNING s.n)`
-  const insert = `INSERT INTO ${target} (${list(columns)})
-    SELECT ${columns.map((_, index) => `s.c${index}`).join(', ')} FROM ${fromRows(source)}
-    WHERE NOT EXISTS (SELECT FROM u WHERE u.n = s.n)`
-  if (!partial) return `${upsert} ${insert}`
-  return `${upsert}, i AS (${insert} AND s.u IS NULL)
-    SELECT s.n FROM ${fromRows(source)} WHERE s.u IS NOT NULL AND NOT EXISTS (SELECT FROM u WHERE u.n = s.n)`
+  const alive = partial && softColumn ? ` AND (s.u IS NULL OR NOT t.${SOFT})` : ''
+  const found = `SELECT s.*, ${isThere(writing)} AS there
+    FROM ${source === 'inline' ? 's' : `${STAGE} s`} LEFT JOIN ${quoteTable(writing.table.name)} t ON ${sameKey(writing)}${alive}`
+  const update = `WITH ${rows(writing, source, partial)}${updateFound(writing, found, values)}`
+  if (!partial) return `${update} ${insertFound(writing)}`
+  return `${update}, i AS (${insertFound(writing)} AND s.u IS NULL)
+    SELECT s.n FROM d s WHERE s.u IS NOT NULL AND NOT s.there`
 }
 
 /**
- * Puts the rows of the stage when most of them may be there already, to the letter: those are left alone, which spares
+ * Puts the rows of the stage when many of them may be there already, to the letter: those are left alone, which spares
  * the destination nearly all of the work. Compared is the stored form (`*<>`), because not every type has an equality.
  */
 export function repairSQL(writing: Writing): string {
   const { table, columns, softColumn } = writing
-  const target = quoteTable(table.name)
-  const soft = quoteIdentifier(SOFT_DELETE_COLUMN)
-  const there = columns.map((column) => `t.${quoteIdentifier(column.name)}`).join(', ')
-  const wanted = columns.map((_, index) => `s.c${index}`).join(', ')
-  const sets = columns.map((column, index) => `${quoteIdentifier(column.name)} = s.c${index}`)
-  if (softColumn) sets.push(`${soft} = false`)
+  const present = columns.map(({ name }) => `t.${quoteIdentifier(name)}`).join(', ')
+  const wanted = columns.map((_, index) => `s.c${index}`)
   // The cast keeps PostgreSQL from taking two row constructors apart and looking for the operator column by column.
-  const differs = `ROW(${there})::record *<> ROW(${wanted})::record`
-  return `WITH u AS (
-    UPDATE ${target} t SET ${sets.join(', ')} FROM ${STAGE} s
-    WHERE ${sameKey(writing)} AND (${differs}${softColumn ? ` OR t.${soft}` : ''}))
-    INSERT INTO ${target} (${list(columns)}) SELECT ${wanted} FROM ${STAGE} s
-    WHERE NOT EXISTS (SELECT FROM ${target} t WHERE ${sameKey(writing)})`
+  const differs = `ROW(${present})::record *<> ROW(${wanted.join(', ')})::record${softColumn ? ` OR t.${SOFT}` : ''}`
+  const found = `SELECT s.*, ${isThere(writing)} AS there
+    FROM ${STAGE} s LEFT JOIN ${quoteTable(table.name)} t ON ${sameKey(writing)}
+    WHERE NOT (${isThere(writing)}) OR ${differs}`
+  return `WITH ${updateFound(writing, found, wanted)} ${insertFound(writing)}`
 }
+
+// Looks once whether each row's key is there, since looking is what takes the time in a large table.
+function updateFound(writing: Writing, found: string, values: readonly string[]): string {
+  const { table, columns, softColumn } = writing
+  const sets = columns.map(({ name }, index) => `${quoteIdentifier(name)} = ${values[index]}`)
+  if (softColumn) sets.push(`${SOFT} = false`)
+  return `d AS MATERIALIZED (${found}), u AS (
+    UPDATE ${quoteTable(table.name)} t SET ${sets.join(', ')}
+    FROM d s WHERE s.there AND ${sameKey(writing)} RETURNING 1)`
+}
+
+// Counting what was changed makes PostgreSQL change all of it before it inserts: a new row may have what a changed one
+// gives up, in a column that an index of the destination wants to be unique.
+function insertFound({ table, columns }: Writing): string {
+  return `INSERT INTO ${quoteTable(table.name)} (${list(columns)})
+    SELECT ${columns.map((_, index) => `s.c${index}`).join(', ')} FROM d s
+    WHERE NOT s.there AND (SELECT count(*) FROM u) >= 0`
+}
+
+function isThere({ columns, key }: Writing): string {
+  const [first = 0] = key
+  return `t.${quoteIdentifier((columns[first] as TargetColumn).name)} IS NOT NULL`
+}
+
+/**
+ * Statement before those that look for many rows by their keys, in a table that has an index for it: one look per row.
+ * PostgreSQL would rather read the whole table as soon as that seems cheaper, once for each chunk of a backfill.
+ */
+export const LOOK_UP_KEYS = 'SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off'
 
 /** Deletes by key. Parameters: one text array per key column. */
 export function deleteSQL({ table, columns, key }: Writing, how: 'hard' | 'soft'): string {
@@ -105,8 +122,7 @@ export function deleteSQL({ table, columns, key }: Writing, how: 'hard' | 'soft'
 /** Empties the table. A soft deletion keeps the rows. */
 export function emptySQL({ table }: Pick<Writing, 'table'>, how: 'hard' | 'soft'): string {
   if (how === 'hard') return `TRUNCATE ${quoteTable(table.name)}`
-  const soft = quoteIdentifier(SOFT_DELETE_COLUMN)
-  return `UPDATE ${quoteTable(table.name)} SET ${soft} = true WHERE NOT ${soft}`
+  return `UPDATE ${quoteTable(table.name)} SET ${SOFT} = true WHERE NOT ${SOFT}`
 }
 
 /**
@@ -117,7 +133,7 @@ export function removeEqualSQL({ table, columns, softColumn }: Writing, how: 'ha
   const image = (of: (index: number) => string) =>
     `ROW(${columns.map((_, index) => `${of(index)}::text`).join(', ')})::text`
   const there = image((index) => `t.${quoteIdentifier((columns[index] as TargetColumn).name)}`)
-  const alive = softColumn ? ` AND NOT t.${quoteIdentifier(SOFT_DELETE_COLUMN)}` : ''
+  const alive = softColumn ? ` AND NOT t.${SOFT}` : ''
   const found = `(
     SELECT t.tableoid AS part, t.ctid AS place, s.count, row_number() OVER (PARTITION BY s.n) AS nth
     FROM ${quoteTable(table.name)} t
@@ -170,10 +186,9 @@ export function stagedColumn({ columns }: Writing, name: string): string {
 
 function removal(table: TargetTable, how: 'hard' | 'soft', of: string, condition: string): string {
   const target = quoteTable(table.name)
-  const soft = quoteIdentifier(SOFT_DELETE_COLUMN)
   return how === 'hard'
     ? `DELETE FROM ${target} t USING ${of} WHERE ${condition}`
-    : `UPDATE ${target} t SET ${soft} = true FROM ${of} WHERE ${condition} AND NOT t.${soft}`
+    : `UPDATE ${target} t SET ${SOFT} = true FROM ${of} WHERE ${condition} AND NOT t.${SOFT}`
 }
 
 /** Condition that a row `t` of the table has the key of a row `s`. */

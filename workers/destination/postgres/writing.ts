@@ -4,6 +4,7 @@ import { SOFT_DELETE_COLUMN } from '../names.ts'
 import type { TargetTable } from './catalog.ts'
 import { conform, type TableRequest } from './ensure-table.ts'
 import type { Session } from './sessions.ts'
+import { isIndexed } from './table-plan.ts'
 import type { Writing } from './write-sql.ts'
 
 /**
@@ -37,5 +38,6 @@ function tryWriting(
   const softColumn = there.has(SOFT_DELETE_COLUMN)
   if (columns.length < definition.columns.length || (options.deletes === 'Soft' && !softColumn)) return
   const key = definition.key.map((name) => columns.findIndex((column) => column.name === name))
-  return { table, columns, key, softColumn }
+  const indexed = key.length > 0 && isIndexed(table.uniqueKeys, definition.key)
+  return { table, columns, key, indexed, softColumn }
 }
