@@ -50,7 +50,7 @@ export interface SessionOptions {
   readonly onStreaming: () => void
 }
 
-/** How long the last changes may take to be sent when capture is asked to end, milliseconds. */
+/** How long the last changes may take to be sent when capture is asked to end, or the source is shut down, milliseconds. */
 const FAREWELL = 5_000
 
 /**
@@ -210,6 +210,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
         }
       }),
       endInOrder(options.stop, running, sender, signal),
+      letGo(sql.refused, running, sender, signal),
     ])
   } catch (thrown) {
     outer.throwIfAborted()
@@ -243,11 +244,31 @@ async function endInOrder(
   sender: Sender,
   signal: AbortSignal,
 ): Promise<void> {
-  await new Promise<void>((resolve) => {
-    if (stop.aborted) return resolve()
-    stop.addEventListener('abort', () => resolve(), { once: true, signal })
-  })
+  await aborted(stop, signal)
   await Promise.race([sender.drain(signal), sleep(FAREWELL, signal)])
   stream.confirm(sender.recorded())
   await stream.finish()
+}
+
+/**
+ * A source that is shut down waits, however long, for the stream's reader to confirm everything. What cannot be confirmed
+ * soon, because the queue is away or because the catalog would have to be asked, is read after the restart.
+ */
+async function letGo(
+  refused: AbortSignal,
+  stream: ReplicationStream,
+  sender: Sender,
+  signal: AbortSignal,
+): Promise<never> {
+  await aborted(refused, signal)
+  await Promise.race([sender.drain(signal), sleep(FAREWELL, signal)])
+  stream.confirm(sender.recorded())
+  throw refused.reason
+}
+
+function aborted(which: AbortSignal, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (which.aborted) return resolve()
+    which.addEventListener('abort', () => resolve(), { once: true, signal })
+  })
 }

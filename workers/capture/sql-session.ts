@@ -1,20 +1,35 @@
 import { toMillraceError } from '../../lib/errors.ts'
 import { type Connection, openConnection, type PostgresTarget } from '../source/connect.ts'
+import { sqlState } from '../source/postgres-errors.ts'
 
 /** The one session that capture keeps for everything but the stream: one statement at a time, opened again when it breaks. */
 export interface SqlSession {
   /** Runs `work` alone on the connection. */
   use<T>(work: (connection: Connection) => Promise<T>): Promise<T>
+  /** Aborts when the server takes no new sessions: while one of ours goes on, that is because it is being shut down. */
+  readonly refused: AbortSignal
   close(): Promise<void>
 }
+
+const CANNOT_CONNECT_NOW = '57P03'
 
 export function createSqlSession(target: PostgresTarget, signal: AbortSignal): SqlSession {
   let connection: Connection | undefined
   let last: Promise<unknown> = Promise.resolve()
+  const refused = new AbortController()
+
+  async function open(): Promise<Connection> {
+    try {
+      return await openConnection(target, { purpose: 'query', signal })
+    } catch (error) {
+      if (sqlState(error) === CANNOT_CONNECT_NOW) refused.abort(error)
+      throw error
+    }
+  }
 
   async function run<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     if (connection?.lost.aborted) await drop()
-    connection ??= await openConnection(target, { purpose: 'query', signal })
+    connection ??= await open()
     try {
       return await work(connection)
     } catch (error) {
@@ -31,6 +46,7 @@ export function createSqlSession(target: PostgresTarget, signal: AbortSignal): S
   }
 
   return {
+    refused: refused.signal,
     use(work) {
       const result = last.then(() => run(work))
       last = result.catch(() => {})
