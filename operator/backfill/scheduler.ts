@@ -30,7 +30,7 @@ export async function schedulePipeline(
   const pipeline = stores.pipelines.get(key)
   const backfills = stores.backfills.by('pipeline', key)
   const plan = scheduleOf(context, pipeline, backfills)
-  publish(board, key, backfills, plan, onMoved)
+  const moved = publish(board, key, backfills, plan)
 
   let failure: unknown
   for (const uid of plan.start) {
@@ -47,6 +47,8 @@ export async function schedulePipeline(
     }
     onMoved(keyOf(backfill))
   }
+  // Those that have left the line first, then from its front to its end: no two say that they stand in the same place.
+  for (const backfill of inLine(moved, plan)) onMoved(keyOf(backfill))
   if (failure !== undefined) throw failure
   return {}
 }
@@ -67,13 +69,13 @@ function scheduleOf(
   })
 }
 
+/** Those whose place has changed, or is told for the first time. */
 function publish(
   board: ScheduleBoard,
   key: string,
   backfills: readonly TableBackfill[],
   plan: Schedule,
-  onMoved: (backfillKey: string) => void,
-): void {
+): TableBackfill[] {
   const [before, seen] = [board.schedules.get(key), board.seen.get(key)]
   if (backfills.length === 0) {
     board.schedules.delete(key)
@@ -82,12 +84,16 @@ function publish(
     board.schedules.set(key, plan)
     board.seen.set(key, new Set(backfills.map((backfill) => backfill.metadata.uid)))
   }
-  for (const backfill of backfills) {
-    const { uid } = backfill.metadata
+  return backfills.filter(({ metadata: { uid }, status }) => {
     const [was, is] = [before?.waiting.get(uid), plan.waiting.get(uid)]
-    const unseen = seen?.has(uid) !== true && !isTerminal(backfill.status?.phase)
-    if (unseen || was?.position !== is?.position || was?.behind !== is?.behind) onMoved(keyOf(backfill))
-  }
+    const unseen = seen?.has(uid) !== true && !isTerminal(status?.phase)
+    return unseen || was?.position !== is?.position || was?.behind !== is?.behind
+  })
+}
+
+function inLine(backfills: readonly TableBackfill[], { waiting }: Schedule): TableBackfill[] {
+  const place = ({ metadata }: TableBackfill) => waiting.get(metadata.uid)?.position ?? 0
+  return backfills.toSorted((a, b) => place(a) - place(b))
 }
 
 async function start(

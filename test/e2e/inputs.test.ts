@@ -64,7 +64,7 @@ describe('wrong input', { timeout: 400_000 }, () => {
       await complaint(applyPipeline(stage(), { tables: [], destination: { postgres, redshift } as never })),
     ).toMatch(/exactly one of/)
     expect(await complaint(applyPipeline(stage(), { tables: [{ name: 'a' }, { name: 'a' }] }))).toMatch(
-      /Duplicate value|twice/,
+      /spec\.tables: duplicate entries for key \[name="a",schema="public"\]/,
     )
   })
 
