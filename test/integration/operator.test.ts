@@ -567,6 +567,22 @@ describe('deleting a Pipeline', () => {
     await gone('shop')
   })
 
+  it('does not wait for the Jobs of backfills that have ended', async () => {
+    await world.createPipeline('shop', { tables: [{ name: 't01' }] })
+    await world.capture('shop', { slot: 'millrace_shop' })
+    await world.apply('shop', applied(['t01'], true))
+    await world.createBackfill('adhoc', { pipelineRef: { name: 'shop' }, table: { name: 't01' } })
+    await phase('adhoc', 'Preparing')
+    await complete('adhoc')
+    await world.remove(PIPELINES, 'shop')
+    await world.apply('shop', { tables: [] })
+    await world.until(() => world.job('shop-cleanup'), 'the cleanup Job')
+    // It stays with its TableBackfill, for its logs.
+    expect(await world.job('adhoc-copy')).toBeDefined()
+    await world.finish('shop-cleanup', 'Complete')
+    await gone('shop')
+  })
+
   it('is not held up by a cleanup that nobody wants any more', async () => {
     await world.createPipeline('shop')
     await world.capture('shop', { slot: 'millrace_shop' })
