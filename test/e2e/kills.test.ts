@@ -27,7 +27,7 @@ const table = { schema: 'public', name: 'big' }
 async function doneChunks(uid: string): Promise<Map<string, string>> {
   return await asSuperuser(stage().site.destinationUrl, async (client) => {
     const result = await client.query<{ id: string; version: string }>(
-      `SELECT plan || '/' || chunk AS id, xmin::text AS version FROM millrace.chunks WHERE backfill = $1 AND state = 'done'`,
+      `SELECT plan || '/' || chunk AS id, xmin::text AS version FROM millrace.chunks WHERE uid = $1 AND state = 'done'`,
       [uid],
     )
     return new Map(result.rows.map(({ id, version }) => [id, version]))
