@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { getuid } from 'node:process'
 
 /**
@@ -52,28 +52,42 @@ async function check(name: string, command: string, args: readonly string[]): Pr
   })
 }
 
-/** @param files parts of file names; none for all of the suite */
-async function suite(project: string, files: readonly string[] = []): Promise<Outcome> {
+/**
+ * @param files parts of file names; none for all of the suite
+ * @param shards parts that run side by side, each with servers of its own: most of the time these tests wait
+ */
+async function suite(project: string, files: readonly string[] = [], shards = 1): Promise<Outcome> {
   return timed(`${project} tests`, async () => {
-    const file = `${REPORTS}/${project}.json`
-    const code = await run('vitest', [
-      'run',
-      ...files,
-      '--project',
-      project,
-      '--reporter=default',
-      '--reporter=json',
-      `--outputFile.json=${file}`,
-    ])
-    const report = await readReport(file)
-    if (!report) return { passed: 0, failed: 1 }
-    // A file that dies before its first test has no test that could fail, so it is counted itself.
-    const broken = report.testResults.filter(
-      (r) => r.status === 'failed' && r.assertionResults.length === 0,
-    ).length
-    const failed = report.numFailedTests + broken
-    return { passed: report.numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed }
+    const parts = Array.from({ length: shards }, (_, at) => runShard(project, files, `${at + 1}/${shards}`))
+    const counts = await Promise.all(parts)
+    return {
+      passed: counts.reduce((sum, { passed }) => sum + passed, 0),
+      failed: counts.reduce((sum, { failed }) => sum + failed, 0),
+    }
   })
+}
+
+async function runShard(project: string, files: readonly string[], shard: string) {
+  const file = `${REPORTS}/${project}-${shard.replace('/', '-of-')}.json`
+  await rm(file, { force: true })
+  const code = await run('vitest', [
+    'run',
+    ...files,
+    '--project',
+    project,
+    ...(shard === '1/1' ? [] : [`--shard=${shard}`, '--passWithNoTests']),
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${file}`,
+  ])
+  const report = await readReport(file)
+  if (!report) return { passed: 0, failed: 1 }
+  // A file that dies before its first test has no test that could fail, so it is counted itself.
+  const broken = report.testResults.filter(
+    (r) => r.status === 'failed' && r.assertionResults.length === 0,
+  ).length
+  const failed = report.numFailedTests + broken
+  return { passed: report.numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed }
 }
 
 async function readReport(file: string): Promise<VitestReport | undefined> {
@@ -109,7 +123,7 @@ const outcomes: Outcome[] = [
   await check('types', 'tsc', ['--noEmit']),
   await check('dead code', 'knip', []),
   await suite('unit'),
-  await suite('integration', (process.env.INTEGRATION ?? '').split(' ').filter(Boolean)),
+  await suite('integration', (process.env.INTEGRATION ?? '').split(' ').filter(Boolean), 2),
   ...(await endToEnd()),
 ]
 
