@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { withLock } from './lock.ts'
 
 /** Folder for what is built or copied once and used by every checkout of the project. */
 export function cacheRoot(): string {
@@ -20,24 +21,23 @@ export function contentHash(files: readonly string[], words: readonly string[] =
 
 /**
  * The cached folder `name`, made by `build` when it is not there. `build` fills a temporary folder that gets its
- * name only when complete, so an interrupted build leaves nothing that looks finished.
+ * name only when complete, so an interrupted build leaves nothing that looks finished. Who wants the same at the same
+ * time waits: a build of minutes on all cores is not done twice.
  */
 export async function cached(name: string, build: (folder: string) => Promise<void>): Promise<string> {
   const folder = join(cacheRoot(), name)
   if (existsSync(folder)) return folder
-  const unfinished = `${folder}.${process.pid}.tmp`
-  rmSync(unfinished, { recursive: true, force: true })
-  mkdirSync(unfinished, { recursive: true })
-  try {
-    await build(unfinished)
-    try {
-      renameSync(unfinished, folder)
-    } catch (error) {
-      // Another process may have finished the same build first.
-      if (!existsSync(folder)) throw error
-    }
-  } finally {
+  return await withLock(`${folder}.lock`, async () => {
+    if (existsSync(folder)) return folder
+    const unfinished = `${folder}.tmp`
     rmSync(unfinished, { recursive: true, force: true })
-  }
-  return folder
+    mkdirSync(unfinished, { recursive: true })
+    try {
+      await build(unfinished)
+      renameSync(unfinished, folder)
+    } finally {
+      rmSync(unfinished, { recursive: true, force: true })
+    }
+    return folder
+  })
 }
