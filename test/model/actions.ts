@@ -252,12 +252,12 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
     const { slot } = state()
     if (!slot) return undefined
     const choose = choices(number)
-    slot.reader?.cut()
     const how = choose(3)
+    if (how === 2 && slot.confirmed >= state().flushed) return undefined
+    slot.reader?.cut()
     if (how === 0) state().slot = undefined
     else if (how === 1) slot.invalidated = 'wal_removed'
-    else if (slot.confirmed < state().flushed) slot.confirmed = state().flushed
-    else return undefined
+    else slot.confirmed = state().flushed
     return `the slot is ${['dropped', 'invalidated', 'dropped and made anew'][how]}`
   },
   crashPrimary() {
@@ -286,7 +286,7 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
     if (!ghost) return undefined
     if (ghost.dead) {
       ghosts.splice(ghosts.indexOf(ghost), 1)
-      return undefined
+      return `${ghost.name} is forgotten`
     }
     if (ghost.kind === 'capture' && choose(3) === 0) {
       const reader = state().slot?.reader

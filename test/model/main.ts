@@ -36,11 +36,12 @@ for (let seed = first; seed < first + count && failures < most; seed += 1) {
     continue
   }
   failures += 1
+  const shrinkUntil = seconds() + 60
   const again = await replay(outcome.profile, outcome.schedule, clock, String(seed))
   const short =
     again.failure === undefined || process.env.SHRINK === '0'
       ? outcome
-      : await shrink(again, clock, String(seed), 400)
+      : await shrink(again, clock, String(seed), () => seconds() > shrinkUntil)
   write(`seed ${seed}: ${short.failure}\n`)
   if (again.failure === undefined) write('  (not the same when repeated)\n')
   write(

@@ -74,14 +74,12 @@ export function controlJobs(): string | undefined {
   return undefined
 }
 
-let count = 0
-
 export function makeBackfill(
   name: string,
   spec: Pick<TableBackfillSpec, 'destinationTable' | 'backfill'>,
   label?: string,
 ): TableBackfill {
-  count += 1
+  world().made += 1
   const { pipeline } = world().cluster
   return {
     apiVersion: 'millrace.dev/v1alpha1',
@@ -89,7 +87,7 @@ export function makeBackfill(
     metadata: {
       name,
       namespace: 'ns',
-      uid: `${name}-${count}`,
+      uid: `${name}-${world().made}`,
       generation: 1,
       creationTimestamp: new Date().toISOString(),
       ...(label && {

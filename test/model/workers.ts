@@ -13,18 +13,16 @@ import { world } from './world.ts'
 
 // The processes are the real ones, from their entry function on.
 
-let started = 0
-
 export function startCapture(): Process {
-  return start(createProcess(`capture-${++started}`, 'capture'), runCapture)
+  return start(createProcess(`capture-${++world().made}`, 'capture'), runCapture)
 }
 
 export function startApply(): Process {
-  return start(createProcess(`apply-${++started}`, 'apply'), runApply)
+  return start(createProcess(`apply-${++world().made}`, 'apply'), runApply)
 }
 
 export function startBackfill({ metadata }: TableBackfill): Process {
-  const process = createProcess(`${metadata.name}-${++started}`, 'backfill', metadata.uid)
+  const process = createProcess(`${metadata.name}-${++world().made}`, 'backfill', metadata.uid)
   return start(process, runBackfill, { backfill: metadata.name, backfillUid: metadata.uid })
 }
 

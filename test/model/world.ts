@@ -29,6 +29,8 @@ export interface World {
   readonly sessions: Set<ServerSession>
   readonly exported: Map<string, { readonly snapshot: Snapshot; readonly session: ServerSession }>
   snapshots: number
+  /** Names are numbered. */
+  made: number
   listedBefore: ReadonlySet<string>
   capture: Process | undefined
   apply: Process | undefined
@@ -69,6 +71,7 @@ export function createWorld(
     sessions: new Set(),
     exported: new Map(),
     snapshots: 0,
+    made: 0,
     listedBefore: new Set(),
     capture: undefined,
     apply: undefined,
