@@ -102,6 +102,7 @@ export const PIPELINE_CONDITIONS = [
   'QueueReady',
   'SlotReady',
   'DestinationReady',
+  'GapFree',
 ] as const
 
 export const BACKFILL_CONDITIONS = ['Succeeded'] as const
@@ -125,6 +126,9 @@ export const READY_REASONS = [
 
 /** Reasons of the conditions of one part, beside the code of the problem that was found there. */
 export const PART_REASONS = ['Connected', 'NotReported', 'Stopped'] as const
+
+/** Reasons of `GapFree`, beside the code of the first gap. */
+export const GAP_REASONS = ['NoGap', 'ChangesLost'] as const
 
 /** Reasons of `Succeeded`: the phase while it is Unknown, how it ended afterwards. */
 export const SUCCEEDED_REASONS = [
@@ -158,5 +162,6 @@ export type Component = (typeof COMPONENTS)[number]
 export type PipelineConditionType = (typeof PIPELINE_CONDITIONS)[number]
 export type BackfillConditionType = (typeof BACKFILL_CONDITIONS)[number]
 export type ReadyReason = (typeof READY_REASONS)[number]
+export type GapReason = (typeof GAP_REASONS)[number]
 export type PartReason = (typeof PART_REASONS)[number]
 export type SucceededReason = (typeof SUCCEEDED_REASONS)[number]

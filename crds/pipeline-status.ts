@@ -38,6 +38,7 @@ const table = object(
   {
     ...name,
     state: oneOf(TABLE_STATES, { description: 'Where the table stands.' }),
+    code: optional(code('What went wrong, as one word for machines.')),
     message: message('What it waits for, or what went wrong and what to do.'),
     historyComplete,
     backfill: optional(string({ description: 'Name of its latest TableBackfill.', maxLength: 253 })),
@@ -78,7 +79,9 @@ const applied = object(
   {
     ...name,
     state: oneOf(APPLY_STATES, { description: 'What apply does with the table.' }),
-    code: optional(code('Why it is not Streaming, as one word for machines.')),
+    code: optional(
+      code('Why it is not Streaming, or what makes its rows doubtful, as one word for machines.'),
+    ),
     message: message('Why it is not Streaming, and what to do.'),
     lagSeconds: count('How far the destination is behind the source.'),
     needsEmptying: optional(

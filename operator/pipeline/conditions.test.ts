@@ -40,7 +40,7 @@ function conditions(
 
 const parts = (given: Parameters<typeof conditions>[0]) =>
   conditions(given)
-    .slice(1)
+    .slice(1, 5)
     .map(({ type, status, reason }) => `${type.replace('Ready', '')} ${status} ${reason}`)
 
 describe('Ready', () => {
@@ -151,5 +151,33 @@ describe('conditions of the parts', () => {
 
   it('are unknown while nothing runs', () => {
     expect(parts({ spec: { state: 'Paused' }, apply: off }).at(-1)).toBe('Destination Unknown Stopped')
+  })
+})
+
+describe('GapFree', () => {
+  const table = { schema: 's', name: 't', state: 'Streaming', historyComplete: true } as const
+  const gapFree = (given: Parameters<typeof conditions>[0]) => {
+    const found = conditions(given).find(({ type }) => type === 'GapFree')
+    return `${found?.status} ${found?.reason} ${found?.message}`
+  }
+
+  it.each<[string, Parameters<typeof conditions>[0], RegExp]>([
+    ['is unknown before apply has reported', { status: { capture: {} } }, /^Unknown NotReported/],
+    ['is true while nothing was lost', { status: { apply: { tables: [table] } } }, /^True NoGap $/],
+    [
+      'names code, tables and what follows',
+      {
+        status: { apply: { tables: [{ ...table, needsEmptying: true, code: 'SlotLost', message: 'gone' }] } },
+        spec: { onGap: 'Halt' },
+      },
+      /^False SlotLost s\.t: SlotLost: gone\. spec\.onGap is Halt: create a TableBackfill/,
+    ],
+    [
+      'says so without a code too',
+      { status: { apply: { tables: [{ ...table, needsEmptying: true }] } } },
+      /^False ChangesLost s\.t: ChangesLost\. spec\.onGap is Backfill: they are emptied/,
+    ],
+  ])('%s', (_, given, expected) => {
+    expect(gapFree(given)).toMatch(expected)
   })
 })

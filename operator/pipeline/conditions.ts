@@ -1,6 +1,7 @@
-import type { Component, PipelineConditionType, ReadyReason } from '../../crds/api.ts'
+import type { Component, GapReason, PartReason, PipelineConditionType, ReadyReason } from '../../crds/api.ts'
 import type { Pipeline, Problem } from '../../crds/pipeline.ts'
 import type { NewCondition } from '../conditions.ts'
+import { tableKey } from '../context.ts'
 import type { WorkloadState } from '../pods/problems.ts'
 import type { TableView } from './tables.ts'
 
@@ -31,7 +32,33 @@ const PARTS = [
 /** All conditions of a Pipeline, `Ready` first. */
 export function pipelineConditions(facts: ConditionFacts): NewCondition[] {
   const parts = PARTS.map((part) => ({ part, condition: partCondition(facts, part) }))
-  return [readyCondition(facts, parts), ...parts.map(({ condition }) => condition)]
+  return [readyCondition(facts, parts), ...parts.map(({ condition }) => condition), gapCondition(facts)]
+}
+
+/** Whether changes of some table were lost, and what becomes of it by `spec.onGap`. */
+function gapCondition({ pipeline, tables }: ConditionFacts): NewCondition {
+  const condition = (status: NewCondition['status'], reason: string, message: string) =>
+    ({ type: 'GapFree' satisfies PipelineConditionType, status, reason, message }) as const
+  const reported = pipeline.status?.apply?.tables
+  if (!reported) return condition('Unknown', 'NotReported' satisfies PartReason, 'apply has not reported yet')
+  const doubtful = new Map(reported.filter((one) => one.needsEmptying).map((one) => [tableKey(one), one]))
+  const hit = tables.filter(({ status }) => doubtful.has(tableKey(status)))
+  if (hit.length === 0) return condition('True', 'NoGap' satisfies GapReason, '')
+  const code = hit.map(({ status }) => doubtful.get(tableKey(status))?.code).find((one) => one !== undefined)
+  const shown = hit.slice(0, 10).map(({ status }) => {
+    const { code: why, message } = doubtful.get(tableKey(status)) ?? {}
+    return `${status.schema}.${status.name}: ${why ?? 'ChangesLost'}${message ? `: ${message}` : ''}`
+  })
+  const more = hit.length > shown.length ? `; and ${hit.length - shown.length} more` : ''
+  const policy =
+    pipeline.spec.onGap === 'Backfill'
+      ? 'spec.onGap is Backfill: they are emptied and copied again'
+      : 'spec.onGap is Halt: create a TableBackfill with destinationTable Truncate or Drop for each'
+  return condition(
+    'False',
+    code ?? ('ChangesLost' satisfies GapReason),
+    `${shown.join('; ')}${more}. ${policy}`,
+  )
 }
 
 type Part = (typeof PARTS)[number]

@@ -1,7 +1,7 @@
 import { PIPELINES } from '../../crds/api.ts'
 import type { Pipeline, PipelineStatus } from '../../crds/pipeline.ts'
 import { setConditions } from '../conditions.ts'
-import { type OperatorContext, tableKey } from '../context.ts'
+import { type OperatorContext, tableKey, tableText } from '../context.ts'
 import { FIELD_MANAGER } from '../kube/api.ts'
 import { within } from '../kube/resources.ts'
 import { deploymentState } from '../pods/problems.ts'
@@ -88,8 +88,14 @@ function statusOf({ stores, now }: OperatorContext, pipeline: Pipeline, given: S
   }
 }
 
-/** An Event for every change of `Ready`. */
+/** An Event for every table that something happened to, and for every change of `Ready`. */
 function announce({ events }: OperatorContext, pipeline: Pipeline, status: OwnStatus): void {
+  const codes = new Map(pipeline.status?.tables?.map((table) => [tableKey(table), table.code]))
+  for (const table of status.tables ?? []) {
+    if (table.code === undefined || table.code === codes.get(tableKey(table))) continue
+    const note = `table ${tableText(table)}: ${table.message ?? table.code}`
+    events.record(pipeline, 'Warning', table.code, 'Replicate', note)
+  }
   const ready = status.conditions?.find((condition) => condition.type === 'Ready')
   const before = pipeline.status?.conditions?.find((condition) => condition.type === 'Ready')
   if (!ready || (before?.status === ready.status && before.reason === ready.reason)) return

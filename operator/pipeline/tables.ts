@@ -39,7 +39,9 @@ export function tableViews(
     const latest = own.at(-1)
     const active = own.findLast((one) => !isTerminal(one.status?.phase) && one.status?.phase !== 'Queued')
     const current = active ?? own.find((one) => !isTerminal(one.status?.phase)) ?? latest
-    const { state, message, failed } = stateOf(pipeline, table, known, problems.get(key)?.message, current)
+    const problem = problems.get(key)
+    const { state, message, failed } = stateOf(pipeline, table, known, problem?.message, current)
+    const wrong = problem?.code ?? known?.code ?? (known?.needsEmptying ? 'ChangesLost' : undefined)
     const { historyComplete } = known ?? {}
     const made = initial.get(key)
     const going = state === 'Backfilling' || state === 'Queued' || state === 'Draining'
@@ -50,6 +52,7 @@ export function tableViews(
         schema: table.schema,
         name: table.name,
         state,
+        ...(wrong !== undefined && { code: wrong }),
         ...(message !== undefined && { message: cut(message, 4_000) }),
         ...(historyComplete !== undefined && { historyComplete }),
         ...(latest && { backfill: latest.metadata.name }),
@@ -89,9 +92,10 @@ function stateOf(
   }
   if (known.state === 'Paused') return stand('Paused', known.message)
   if (known.needsEmptying === true) {
-    const cure = `changes were lost, so rows may be wrong: create a TableBackfill with destinationTable Truncate or Drop`
+    const why = known.message ?? 'changes were lost, so rows may be wrong'
+    const cure = `${why}: create a TableBackfill with destinationTable Truncate or Drop`
     return pipeline.spec.onGap === 'Backfill' && phase !== 'Failed' && phase !== 'Cancelled'
-      ? stand('Pending', 'changes were lost; its backfill is about to be created')
+      ? stand('Pending', `${why}; its backfill is about to be created`)
       : stand('Streaming', about && phase !== 'Streaming' ? `${cure}; ${about}` : cure, true)
   }
   if (known.historyComplete === false) {

@@ -1,9 +1,12 @@
 import type { LedgerTable } from '../destination/ledger.ts'
 import type { Header } from '../queue/format.ts'
 import { comparePositions, ORIGIN } from '../source/position.ts'
+import { tableLabel } from '../source/table.ts'
 import { headerDefinition, wideDefinition } from './definition.ts'
 import { type ApplyEnv, listedTable, tableOptions } from './env.ts'
+import { lostFacts } from './facts.ts'
 import { createLayout, type Layout } from './layout.ts'
+import { type Tampering, tampered } from './ledger-check.ts'
 import type { TableState } from './state.ts'
 
 /**
@@ -12,29 +15,58 @@ import type { TableState } from './state.ts'
  */
 export async function chooseLayout(
   env: ApplyEnv,
-  { table, label }: TableState,
+  state: TableState,
   row: LedgerTable,
   header: Header,
   signal: AbortSignal,
 ): Promise<{ layout: Layout; row: LedgerTable }> {
+  const { table } = state
   const catalog = await env.source.definition(table, listedTable(env.spec(), table)?.columns, signal)
   const definition = headerDefinition(header, catalog)
-  const now = await noticeLoss(env, label, row, signal)
+  const now = await noticeLoss(env, state, row, signal)
   const options = tableOptions(env.spec())
   const { columns } = await env.destination.ensureTable(row.destination, definition, options, signal)
+  state.columns = definition.columns.map(({ name }) => name)
   return { layout: createLayout(header.columns, wideDefinition(definition, catalog, columns)), row: now }
 }
 
-/** A destination table that somebody has dropped is made anew, but its rows are gone. */
+/**
+ * A destination table that somebody has dropped is made anew, but its rows are gone; so are the values of a column that was
+ * there and is not any more.
+ */
 async function noticeLoss(
   env: ApplyEnv,
-  label: string,
+  { label, columns }: TableState,
   row: LedgerTable,
   signal: AbortSignal,
 ): Promise<LedgerTable> {
-  if (!row.historyComplete || comparePositions(row.position, ORIGIN) === 0) return row
-  const { exists } = await env.destination.inspectTable(row.destination, signal)
-  if (exists) return row
-  env.log.error({ table: label }, 'The destination table is gone, its history is incomplete')
-  return await env.destination.ledger.updateTable(row, { historyComplete: false }, signal)
+  if (row.needsEmptying || comparePositions(row.position, ORIGIN) === 0) return row
+  const tampering = await whatIsGone(env, row, columns, signal)
+  if (!tampering) return row
+  const { code, message } = tampering
+  env.log.error({ table: label, reason: message }, 'Changed by hand')
+  return await env.destination.ledger.updateTable(row, lostFacts(code, message), signal)
 }
+
+async function whatIsGone(
+  env: ApplyEnv,
+  row: LedgerTable,
+  columns: readonly string[],
+  signal: AbortSignal,
+): Promise<Tampering | undefined> {
+  const { destination } = env
+  if (!destination.describeTables) {
+    const { exists } = await destination.inspectTable(row.destination, signal)
+    return exists || !row.historyComplete ? undefined : DROPPED
+  }
+  const found = (await destination.describeTables([row.destination], signal)).get(tableLabel(row.destination))
+  if (!found) return row.historyComplete ? DROPPED : undefined
+  const gone = columns.find((name) => !found.columns.includes(name))
+  if (gone === undefined) return undefined
+  return tampered(
+    'DestinationChanged',
+    `column ${JSON.stringify(gone)} of the destination table was dropped or renamed`,
+  )
+}
+
+const DROPPED = tampered('DestinationChanged', 'the destination table was dropped')

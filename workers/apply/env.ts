@@ -36,6 +36,8 @@ export interface ApplyEnv {
   /** The same, asked of the API server at this moment (rule R8). */
   freshBackfill(name: string, signal: AbortSignal): Promise<TableBackfill | undefined>
   freshScope(table: TableName, signal: AbortSignal): Promise<Scope>
+  /** An earlier process has reported of the table that it was streamed. */
+  wasApplied(table: TableName): boolean
   /** A ledger row of a backfill was seen; what it says is reported in the status of its TableBackfill. */
   sawBackfill(backfill: LedgerBackfill): void
   /** A table's facts have changed, which its status tells; `urgent`: others wait for it. */

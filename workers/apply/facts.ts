@@ -29,7 +29,7 @@ export function controlFacts(line: ControlLine, table: LedgerTable): FactChange 
     case 'leave':
       return { state: 'left', unknownHistory: true, historyComplete: false }
     case 'gap':
-      return LOST
+      return lostFacts(line.code, line.message)
     case 'changed':
       return stopFacts(line.code, line.message)
     default:
@@ -37,10 +37,20 @@ export function controlFacts(line: ControlLine, table: LedgerTable): FactChange 
   }
 }
 
-// The first join of all begins the history; a later one has a hole before it (rule R17).
+// The first join of all begins the history; a later one has a hole before it (rule R17). One that no leave stands before
+// means that the table was out of the publication without anybody having asked for it.
 function joinFacts({ state, position }: LedgerTable): FactChange {
-  const first = state === 'active' && position.epoch === 0 && position.lsn === 0n
-  return first ? {} : { state: 'active', unknownHistory: true, historyComplete: false }
+  if (state === 'left') return { state: 'active', unknownHistory: true, historyComplete: false }
+  const first = position.epoch === 0 && position.lsn === 0n
+  return first ? {} : lostFacts('PublicationChanged', REJOINED)
+}
+
+const REJOINED =
+  'the table was out of the publication for a while, because it or the publication was altered, renamed or dropped by hand: changes may be missing; a backfill that empties the table cures it'
+
+/** Changes are missing, and the table goes on: rows may be wrong until a backfill empties it (rule R22). */
+export function lostFacts(code: string, message: string): FactChange {
+  return { ...LOST, stopCode: code, stopMessage: message }
 }
 
 /** The table stops: what follows is discarded until a backfill empties it (rule R21). */
@@ -54,5 +64,6 @@ export const DRAINED: FactChange = { unknownHistory: false, historyComplete: tru
 /** Whether a control line makes a copy worthless that was not drained yet (rules R21, R22). */
 export function endsDraining(line: ControlLine, table: LedgerTable): boolean {
   if (table.state === 'stopped') return false
+  if (line.control === 'join') return joinFacts(table).needsEmptying === true
   return line.control === 'gap' || line.control === 'changed' || line.control === 'leave'
 }

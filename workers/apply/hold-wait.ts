@@ -21,6 +21,7 @@ export async function waitForHoldEnd(
 ): Promise<void> {
   const { ledger } = env.destination
   const uid = row.heldBy
+  state.emptied += 1
   state.error = undefined
   state.failures = 0
   state.waiting = undefined

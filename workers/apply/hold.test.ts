@@ -89,9 +89,15 @@ describe('controlFacts', () => {
   it.each([
     ['first join', join, table({ position: ORIGIN }), {}, false],
     ['joined again', join, table({ state: 'left' }), again, false],
-    ['joined again unseen', join, table(), again, false],
+    [
+      'joined again although it never left',
+      join,
+      table(),
+      { ...lost, stopCode: 'PublicationChanged', stopMessage: expect.stringMatching(/by hand/) },
+      true,
+    ],
     ['leave', leave, table(), { state: 'left', unknownHistory: true, historyComplete: false }, true],
-    ['gap', gap, table(), lost, true],
+    ['gap', gap, table(), { ...lost, stopCode: 'SlotLost', stopMessage: 'm' }, true],
     [
       'changed',
       changed,

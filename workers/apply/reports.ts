@@ -39,6 +39,9 @@ function describe(
   if (row?.state === 'stopped') {
     return { state: 'Stopped', code: row.stopCode, message: cutMessage(row.stopMessage) }
   }
+  if (row?.needsEmptying && row.stopCode !== '') {
+    return { state: 'Streaming', code: row.stopCode, message: cutMessage(row.stopMessage) }
+  }
   return { state: 'Streaming', ...(waiting !== undefined && { message: waiting }) }
 }
 

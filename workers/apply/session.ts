@@ -1,4 +1,4 @@
-import type { Pipeline } from '../../crds/pipeline.ts'
+import type { AppliedTable, Pipeline } from '../../crds/pipeline.ts'
 import type { TableBackfill } from '../../crds/table-backfill.ts'
 import { toMillraceError } from '../../lib/errors.ts'
 import { sleep } from '../../lib/sleep.ts'
@@ -11,6 +11,7 @@ import { type TableName, tableLabel } from '../source/table.ts'
 import { createDispatcher } from './dispatcher.ts'
 import type { ApplyEnv } from './env.ts'
 import type { Scope } from './hold.ts'
+import { watchLedger } from './ledger-watch.ts'
 import { createMemory } from './memory.ts'
 import { createRetention, type Retention } from './retention.ts'
 import type { SessionContext } from './run.ts'
@@ -51,6 +52,7 @@ export async function runSession(
   /** By topic. */
   const workers = new Map<string, TableWorker>()
   let seen = scopeReader(watch.pipeline())
+  const reported = new Set(first.status?.apply?.tables?.filter(isStreamed).map(tableLabel))
   const retentions = new Map<string, Retention>()
   const over = new AbortController()
   const running = AbortSignal.any([signal, over.signal])
@@ -84,6 +86,7 @@ export async function runSession(
       const found = await kube.get<Pipeline>(pipelineResource(namespace), name, abort)
       return scopeReader(found?.metadata.uid === pipelineUid ? found : undefined)(table)
     },
+    wasApplied: (table) => reported.has(tableLabel(table)),
     sawBackfill: status.sawBackfill,
     changed: status.changed,
   }
@@ -184,7 +187,12 @@ export async function runSession(
       const silent = over.signal.aborted ? 0 : dispatcher.sinceRound()
       return silent > HANGING ? `has not gone round for ${Math.round(silent / 1000)} s` : undefined
     })
-    await Promise.race([dispatcher.run(workers, running), deleteOld()])
+    const watching = watchLedger(applyEnv, workers, running)
+    await Promise.race([
+      dispatcher.run(workers, running),
+      deleteOld(),
+      watching.then(() => new Promise(() => {})),
+    ])
   } finally {
     unwatch()
     over.abort(new Error('the session is over'))
@@ -217,4 +225,8 @@ function isOf({ spec }: TableBackfill, table: TableName): boolean {
 function isActive({ metadata, spec, status }: TableBackfill): boolean {
   if (metadata.deletionTimestamp !== undefined || spec.cancel) return false
   return status?.phase === 'Preparing' || status?.phase === 'Backfilling'
+}
+
+function isStreamed({ state, historyComplete }: AppliedTable): boolean {
+  return state === 'Streaming' && historyComplete === true
 }

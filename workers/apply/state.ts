@@ -10,6 +10,10 @@ export interface TableState {
   row: LedgerTable | undefined
   /** Backfills that are copied and wait for their release. */
   draining: LedgerBackfill[]
+  /** How often Millrace has emptied the destination table, or let a backfill have it. */
+  emptied: number
+  /** Names of the columns that were last written. */
+  columns: readonly string[]
   /** Nothing is applied because the Pipeline is paused. */
   paused: boolean
   /** Why it does not go on; cleared by the next success. */
@@ -36,6 +40,8 @@ export function createState(table: TableName): TableState {
     label: tableLabel(table),
     row: undefined,
     draining: [],
+    emptied: 0,
+    columns: [],
     paused: false,
     error: undefined,
     failures: 0,

@@ -4,12 +4,14 @@ import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
 import { destinationTable } from '../destination/names.ts'
 import type { QueueRecord, TopicOffsets } from '../queue/queue.ts'
 import { tableTopic } from '../queue/topics.ts'
+import { comparePositions, ORIGIN } from '../source/position.ts'
 import type { TableName } from '../source/table.ts'
 import { createBell } from './bell.ts'
 import { endDraining } from './control.ts'
 import { type ApplyEnv, listedTable } from './env.ts'
-import { stopFacts } from './facts.ts'
+import { lostFacts, stopFacts } from './facts.ts'
 import { waitForHoldEnd } from './hold-wait.ts'
+import { LEDGER_ROW_GONE } from './ledger-check.ts'
 import { createState, type TableState } from './state.ts'
 import { createStream, type Stream } from './stream.ts'
 
@@ -77,7 +79,17 @@ export function startTable(
     const { exists, empty } = await env.destination.inspectTable(destination, signal)
     const historyComplete = listedTable(env.spec(), table)?.initialBackfill === 'Skip'
     const claim = { table, destination, topic, historyComplete, unknownHistory: exists && !empty }
-    return await ledger.claimTable(claim, signal)
+    const claimed = await ledger.claimTable(claim, signal)
+    if (row || !isLedgerRowLost(claimed)) return claimed
+    const { code, message } = LEDGER_ROW_GONE
+    env.log.error({ table: state.label, code, reason: message }, 'Changed by hand')
+    return await ledger.updateTable(claimed, lostFacts(code, message), signal)
+  }
+
+  /** The table was streamed before, as this process or the last one knows, and the ledger has forgotten it. */
+  function isLedgerRowLost({ position }: LedgerTable): boolean {
+    const isNew = comparePositions(position, ORIGIN) === 0
+    return isNew && (state.row !== undefined || env.wasApplied(table))
   }
 
   /** Takes up the table where the ledger stands. Returns when the table is given free. */

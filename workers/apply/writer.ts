@@ -75,6 +75,7 @@ export function createWriter(
       options: tableOptions(env.spec()),
       onReread: (rows: number) => metrics.reread(state.table, rows),
     }
+    if (written.keyed.truncate || written.keyless.truncate) state.emptied += 1
     setRow(await writeBatch(context, row, written, place, signal))
     metrics.flushed(state.table, written, (performance.now() - started) / 1000)
     if (written.changes > 0) state.appliedAt = written.lastAt

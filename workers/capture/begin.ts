@@ -2,7 +2,7 @@ import type { PipelineSpec } from '../../crds/pipeline.ts'
 import type { Queue } from '../queue/queue.ts'
 import { tableTopic } from '../queue/topics.ts'
 import type { PostgresTarget } from '../source/connect.ts'
-import type { ServerIdentity } from '../source/identity.ts'
+import { readLogEnd, type ServerIdentity } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
 import { readMembers, type SourceNames } from '../source/publication.ts'
 import { readSlot, slotInUse } from '../source/slot.ts'
@@ -63,6 +63,7 @@ export async function begin(options: BeginOptions, signal: AbortSignal): Promise
     slot,
     systemIdentifier: identity.systemIdentifier,
     timeline: identity.timeline,
+    logEnd: (await sql.use(readLogEnd)).inserted,
     hasPast: record.state !== undefined || (await hasContent(queue, prefix, tables, signal)),
     unusable: options.unusable,
     now: Date.now(),

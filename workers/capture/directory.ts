@@ -19,6 +19,9 @@ export interface Directory {
   known(table: TableName): Channel | undefined
   fingerprint(table: TableName): Fingerprint | undefined
   setFingerprint(table: TableName, fingerprint: Fingerprint): void
+  /** The table's membership in the publication as last seen, by `Member.entry`. */
+  membership(table: TableName): string | undefined
+  setMembership(table: TableName, entry: string | undefined): void
   /** Something of these is in the queue. */
   markWritten(channels: readonly Channel[]): void
   hasChanged(): boolean
@@ -64,6 +67,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
         incarnation: randomBytes(9).toString('base64url'),
         written: false,
         fingerprint: known?.fingerprint,
+        membership: known?.membership,
         version: (known?.version ?? 0) + 1,
       }
       const remember = { topic: options.captureTopic, records: [topicRecord(entry)] }
@@ -98,6 +102,8 @@ export function createDirectory(options: DirectoryOptions): Directory {
     known: (table) => channels.get(tableTopic(prefix, table)),
     fingerprint: (table) => entries.get(tableTopic(prefix, table))?.fingerprint,
     setFingerprint: (table, fingerprint) => update(tableTopic(prefix, table), { fingerprint }),
+    membership: (table) => entries.get(tableTopic(prefix, table))?.membership,
+    setMembership: (table, membership) => update(tableTopic(prefix, table), { membership }),
     markWritten(written) {
       for (const { topic } of written) {
         if (entries.get(topic)?.written === false) update(topic, { written: true })

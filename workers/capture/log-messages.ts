@@ -18,6 +18,8 @@ export function controlOf(message: TableMessage, lsn: string): ControlContent {
       return { control: 'hold', lsn, uid: message.uid, name: message.name, action: message.action }
     case 'release':
       return { control: 'release', lsn, uid: message.uid }
+    case 'gap':
+      return { control: 'gap', code: message.code, message: message.message }
     default:
       return { control: message.kind, lsn }
   }
@@ -35,7 +37,7 @@ export function parseMessage(content: Buffer, slot: string): TableMessage | unde
   const message = parsed as Partial<Record<string, unknown>>
   const isTable = typeof message.schema === 'string' && typeof message.table === 'string'
   if (message.slot !== slot || !isTable) return undefined
-  const kinds: readonly unknown[] = ['hold', 'release', 'join', 'leave']
+  const kinds: readonly unknown[] = ['hold', 'release', 'join', 'leave', 'gap']
   return kinds.includes(message.kind) ? (message as unknown as TableMessage) : undefined
 }
 

@@ -61,7 +61,7 @@ export async function claimPublication(
   slot: Slot | undefined,
   isKnown: boolean,
 ): Promise<Publication> {
-  const publication = await ensurePublication(connection, names.publication, owner)
+  const publication = await ensurePublication(connection, names.publication, owner, names.slot)
   if (publication.owner === owner) return publication
   if (publication.owner !== '' && slot && !isKnown) {
     throw new MillraceError(

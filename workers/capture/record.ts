@@ -30,6 +30,8 @@ export interface RecordedTopic {
   readonly written: boolean
   /** The table as capture last saw it in the catalog (rule R20). */
   readonly fingerprint: Fingerprint | undefined
+  /** Its membership in the publication as capture last saw it; undefined in records of before it was remembered. */
+  readonly membership?: string | undefined
   /** Grows with every version of this entry. */
   readonly version: number
 }

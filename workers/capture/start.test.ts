@@ -7,6 +7,7 @@ const good: Found = {
   slot: { confirmed: 100n, invalidated: undefined },
   systemIdentifier: 'sys',
   timeline: 1,
+  logEnd: 1000n,
   hasPast: true,
   unusable: undefined,
   now: Date.UTC(2026, 0, 2),
@@ -25,6 +26,16 @@ describe('decideStart', () => {
       'finds a gap when the slot is ahead of the record',
       { slot: { confirmed: 101n, invalidated: undefined } },
       { epoch: 3, slot: 'keep', from: 101n, gap: { code: 'SlotLost' } },
+    ],
+    [
+      'finds a gap when the log ends before the record: a backup was restored',
+      { logEnd: 99n },
+      { epoch: 3, slot: 'keep', from: 100n, gap: { code: 'SourceChanged' } },
+    ],
+    [
+      'goes on when the log ends at the record',
+      { logEnd: 100n },
+      { epoch: 2, slot: 'keep', from: 100n, gap: undefined },
     ],
     [
       'finds a gap when the slot is gone',

@@ -8,6 +8,8 @@ export interface Found {
   readonly slot: { readonly confirmed: LSN; readonly invalidated: string | undefined } | undefined
   readonly systemIdentifier: string
   readonly timeline: number
+  /** End of the log that the source has written. */
+  readonly logEnd: LSN
   /** Some table's topic holds something, so this Pipeline has a past. */
   readonly hasPast: boolean
   /** The slot was found to be of no use while it was read, and why. */
@@ -46,6 +48,8 @@ export function decideStart(found: Found): Start {
     return { ...again, gap: sourceChanged(found, record) }
   }
   if (record.timeline !== found.timeline) return { ...again, gap: promoted(found, record) }
+  // What the queue has was flushed by the source before it was sent.
+  if (found.logEnd < record.lsn) return { ...again, gap: restored(found, record) }
   if (!slot) {
     return {
       ...again,
@@ -108,5 +112,12 @@ function promoted(found: Found, record: RecordedState): Gap {
   return {
     code: 'SourceChanged',
     message: `the source is on timeline ${found.timeline}, before ${record.timeline}: a replica was promoted or a backup restored. Changes may be missing; a backfill that empties the table cures it`,
+  }
+}
+
+function restored(found: Found, record: RecordedState): Gap {
+  return {
+    code: 'SourceChanged',
+    message: `the log of the source ends at ${formatLSN(found.logEnd)}, before ${formatLSN(record.lsn)}, up to which the queue has it: a backup was restored. The destination may have changes that the source has not; a backfill that empties the table cures it`,
   }
 }

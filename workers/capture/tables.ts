@@ -7,12 +7,14 @@ import { sleep } from '../../lib/sleep.ts'
 import { readTableDefinition } from '../source/catalog.ts'
 import {
   checkReplicable,
+  ensurePublication,
   joinTable,
   leaveTable,
   type Member,
   readMembers,
   type SourceNames,
 } from '../source/publication.ts'
+import { ALTERED, publishWhole, writePublicationGap } from '../source/publication-gap.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
 import type { CatalogWatch } from './catalog-watch.ts'
 import type { Directory } from './directory.ts'
@@ -26,6 +28,8 @@ export interface TableProblem {
 export interface TablesOptions {
   readonly sql: SqlSession
   readonly names: SourceNames
+  /** Who the publication belongs to, for its comment. */
+  readonly owner: string
   readonly directory: Directory
   readonly watch: CatalogWatch
   readonly log: Logger
@@ -89,7 +93,10 @@ async function pass(
 ): Promise<boolean> {
   const { sql, names, directory, watch } = options
   const spec = options.spec()
-  const members = await sql.use((connection) => readMembers(connection, names.publication))
+  const members = await sql.use(async (connection) => {
+    await ensurePublication(connection, names.publication, options.owner, names.slot)
+    return await readMembers(connection, names.publication)
+  })
   // What is seen of a table is remembered with its topic, so that has to be there first.
   for (const member of members.filter((one) => spec.tables.some((table) => isSame(table, one)))) {
     await directory.channel(member, signal).catch(() => signal.throwIfAborted())
@@ -102,9 +109,13 @@ async function pass(
     const name = { schema: table.schema, name: table.name }
     const field = `spec.tables[${index}]`
     try {
-      const isMember = members.some((member) => isSame(member, name))
+      const member = members.find((one) => isSame(one, name))
+      const isMember = member !== undefined
       await directory.channel(name, signal)
-      if (isMember) joined.push(name)
+      if (member) {
+        joined.push(name)
+        await checkMembership(options, member, field)
+      }
       if (isMember && isDeepStrictEqual(checked.get(tableLabel(name)), table)) continue
       if (!isMember) {
         await join(options, name, field, signal)
@@ -141,8 +152,27 @@ async function join(
     await directory.save(signal)
     const { oid } = await around('capture.join', () => joinTable(connection, names, table, field))
     await watch.look(connection, table, oid)
+    const members = await readMembers(connection, names.publication)
+    directory.setMembership(table, members.find((member) => isSame(member, table))?.entry)
   })
   log.info({ table: tableLabel(table) }, 'Table joined the publication')
+}
+
+/** Whether the table was published without a break and as a whole since it was last looked at; says in the log if not. */
+async function checkMembership(options: TablesOptions, member: Member, field: string): Promise<void> {
+  const { sql, names, directory, log } = options
+  const known = directory.membership(member)
+  const moved = known !== undefined && known !== member.entry
+  if (member.narrowed) {
+    await sql.use((connection) => publishWhole(connection, names, member, field))
+    const now = await sql.use((connection) => readMembers(connection, names.publication))
+    directory.setMembership(member, now.find((one) => isSame(one, member))?.entry)
+  } else if (moved) {
+    await sql.use((connection) => writePublicationGap(connection, names.slot, member, ALTERED.away))
+    directory.setMembership(member, member.entry)
+  } else if (known === undefined) directory.setMembership(member, member.entry)
+  if (member.narrowed || moved)
+    log.error({ table: tableLabel(member) }, 'The publication was altered by hand')
 }
 
 /** Whether a member can still be replicated as the Pipeline says. */

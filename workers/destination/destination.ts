@@ -30,6 +30,14 @@ export interface Destination {
   inspectTable(table: TableName, signal: AbortSignal): Promise<{ exists: boolean; empty: boolean }>
 
   /**
+   * What the catalog says of tables, by `tableLabel`; one that is not there is left out. Only of a destination that can be
+   * asked every minute for nothing; undefined for others.
+   */
+  describeTables?(tables: readonly TableName[], signal: AbortSignal): Promise<Map<string, TargetFacts>>
+  /** Of a table that has another file than before: whether no row is older than the file, so that it was emptied, not rewritten. */
+  wasEmptied?(table: TableName, signal: AbortSignal): Promise<boolean>
+
+  /**
    * Makes the destination table able to take this definition: creates it, adds columns (existing rows get the source's
    * constant default, rule R19), widens widened types; keeps dropped columns. Idempotent.
    * `SchemaChangeUnsupported` names the column, its type there and the one wanted.
@@ -58,6 +66,15 @@ export interface Destination {
 
   /** Idempotent. */
   close(): Promise<void>
+}
+
+/** A destination table as far as it shows what was done to it. */
+export interface TargetFacts {
+  /** Another one when the table was made anew. */
+  readonly id: string
+  /** Another one when the table was emptied at once, or rewritten. */
+  readonly file: string
+  readonly columns: readonly string[]
 }
 
 export interface TableOptions {

@@ -120,7 +120,7 @@ export interface LeaveLine extends ControlBase {
 /** Changes are missing before this point (rules R22, R23); the epoch of the header is the new one. */
 export interface GapLine extends ControlBase {
   readonly control: 'gap'
-  readonly code: 'SlotLost' | 'SourceChanged' | 'QueueLost'
+  readonly code: 'SlotLost' | 'SourceChanged' | 'QueueLost' | 'PublicationChanged'
   readonly message: string
 }
 
@@ -157,5 +157,14 @@ export type LogMessage =
       readonly slot: string
       readonly schema: string
       readonly table: string
+    }
+  /** Written by capture when it finds, and mends, that changes of the table were not published for a while. */
+  | {
+      readonly kind: 'gap'
+      readonly slot: string
+      readonly schema: string
+      readonly table: string
+      readonly code: 'PublicationChanged'
+      readonly message: string
     }
   | { readonly kind: 'heartbeat'; readonly slot: string }

@@ -4,6 +4,7 @@ import { fromClause, leafTables, readTableDefinition } from './catalog.ts'
 import { type Connection, inTransaction } from './connect.ts'
 import { commitDurably, emitMessage } from './messages.ts'
 import { sqlState } from './postgres-errors.ts'
+import { ALTERED, emitGap } from './publication-gap.ts'
 import { type TableDefinition, type TableName, tableLabel } from './table.ts'
 import { describeTransactions, readWriters } from './writers.ts'
 
@@ -24,6 +25,10 @@ export interface Publication {
 
 export interface Member extends TableName {
   readonly oid: number
+  /** Which membership it is: another one when the table has left and joined again. */
+  readonly entry: string
+  /** It has a row filter or a column list there, which Millrace never gives it. */
+  readonly narrowed: boolean
 }
 
 const FIELD = 'spec.source.postgres.publication'
@@ -38,8 +43,10 @@ const PUBLICATION = `
          coalesce(obj_description(p.oid, 'pg_publication'), '') AS owner
   FROM pg_publication p WHERE p.pubname = $1`
 
-const MEMBERS = `
-  SELECT c.oid, n.nspname, c.relname
+// Row filters and column lists exist since PostgreSQL 15.
+const members = (serverVersion: number) => `
+  SELECT c.oid, n.nspname, c.relname, r.oid AS entry,
+         ${serverVersion >= 150_000 ? 'r.prqual IS NOT NULL OR r.prattrs IS NOT NULL' : 'false'} AS narrowed
   FROM pg_publication p
   JOIN pg_publication_rel r ON r.prpubid = p.oid
   JOIN pg_class c ON c.oid = r.prrelid
@@ -49,7 +56,7 @@ const MEMBERS = `
 
 /**
  * Creates the publication, without tables, when it is missing; sets its options right when they are not. `owner` says in a
- * comment whose it is.
+ * comment whose it is. With `slot`, setting them right writes a gap for every table into the log in the same transaction.
  *
  * It has to exist before the slot does: PostgreSQL looks it up as it was when a change was made.
  */
@@ -57,13 +64,21 @@ export async function ensurePublication(
   connection: Connection,
   name: string,
   owner: string,
+  slot?: string,
 ): Promise<Publication> {
   for (let attempt = 1; ; attempt += 1) {
     const [row] = await connection.query(PUBLICATION, [name])
     if (row) {
       if (row.puballtables === 't') throw publishesAll(name)
       if (row.pubviaroot !== 't' || row.everything !== 't') {
-        await connection.query(`ALTER PUBLICATION ${quoteIdentifier(name)} SET (${OPTIONS})`)
+        await inTransaction(connection, async () => {
+          await commitDurably(connection)
+          await connection.query(`ALTER PUBLICATION ${quoteIdentifier(name)} SET (${OPTIONS})`)
+          if (slot === undefined) return
+          for (const member of await readMembers(connection, name)) {
+            await emitGap(connection, slot, member, ALTERED.options)
+          }
+        })
       }
       return { oid: Number(row.oid), owner: row.owner ?? '' }
     }
@@ -93,11 +108,13 @@ export async function setPublicationOwner(
 
 /** The tables of the publication, by their present names. Empty when there is no such publication. */
 export async function readMembers(connection: Connection, publication: string): Promise<Member[]> {
-  const rows = await connection.query(MEMBERS, [publication])
+  const rows = await connection.query(members(connection.serverVersion), [publication])
   return rows.map((row) => ({
     schema: row.nspname ?? '',
     name: row.relname ?? '',
     oid: Number(row.oid),
+    entry: row.entry ?? '',
+    narrowed: row.narrowed === 't',
   }))
 }
 

@@ -7,6 +7,7 @@ import type { DestinationOptions } from '../open.ts'
 import { runAction } from './action.ts'
 import { checkServer } from './check.ts'
 import { writeChunk } from './chunk.ts'
+import { describeTables, wasEmptied } from './describe.ts'
 import { ensureTable } from './ensure-table.ts'
 import { unavailable } from './failures.ts'
 import { flush, type TargetCache } from './flush.ts'
@@ -62,6 +63,10 @@ export function openPostgresDestination(options: PostgresDestinationOptions): De
         const rows = await session.query(`SELECT 1 FROM ${name} LIMIT 1`)
         return { exists: true, empty: rows.length === 0 }
       }),
+
+    describeTables: (tables, signal) =>
+      context.sessions.use(signal, (session) => describeTables(session, tables)),
+    wasEmptied: (table, signal) => context.sessions.use(signal, (session) => wasEmptied(session, table)),
 
     async ensureTable(table, definition, tableOptions, signal) {
       const request = { target: table, definition, options: tableOptions }

@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest'
+import type { LedgerTable } from '../destination/ledger.ts'
+import { ORIGIN } from '../source/position.ts'
+import { changedFacts, judgeTarget } from './ledger-check.ts'
+
+const row: LedgerTable = {
+  pipeline: 'p',
+  table: { schema: 's', name: 't' },
+  destination: { schema: 's', name: 't' },
+  version: 7n,
+  topic: 'topic',
+  incarnation: 'i',
+  nextOffset: 10n,
+  position: { epoch: 1, lsn: 5n, sequence: 0 },
+  state: 'active',
+  stopCode: '',
+  stopMessage: '',
+  heldBy: '',
+  unknownHistory: false,
+  needsEmptying: false,
+  historyComplete: true,
+}
+
+describe('changedFacts', () => {
+  it.each<[string, Partial<LedgerTable>, string[]]>([
+    ['the same', {}, []],
+    ['another version is somebody at work', { version: 8n, nextOffset: 11n }, []],
+    ['a place', { nextOffset: 3n, position: ORIGIN }, ['nextOffset', 'position']],
+    ['a fact', { historyComplete: false }, ['historyComplete']],
+  ])('%s', (_name, change, expected) => {
+    expect(changedFacts(row, { ...row, ...change })).toEqual(expected)
+  })
+})
+
+describe('judgeTarget', () => {
+  const target = { id: '1', file: '1', columns: ['id', 'note', 'own'] }
+  const before = { target, mark: '0' }
+  it.each<[string, Parameters<typeof judgeTarget>, RegExp | undefined]>([
+    ['nothing happened', [row, before, target, '0', ['id', 'note']], undefined],
+    ['first look', [row, undefined, target, '0', ['id', 'gone']], undefined],
+    ['dropped', [row, before, undefined, '0', ['id']], /was dropped:/],
+    ['gone at the first look', [row, undefined, undefined, '0', ['id']], /was dropped:/],
+    ['not made yet', [{ ...row, position: ORIGIN }, undefined, undefined, '0', ['id']], undefined],
+    ['made again', [row, before, { ...target, id: '2' }, '0', ['id']], /dropped and made again/],
+    ['made again by Millrace', [row, before, { ...target, id: '2' }, '1', ['id']], undefined],
+    ['column dropped', [row, before, { ...target, columns: ['id'] }, '0', ['id', 'note']], /column "note"/],
+    [
+      'column of its own dropped',
+      [row, before, { ...target, columns: ['id', 'note'] }, '0', ['id', 'note']],
+      undefined,
+    ],
+  ])('%s', (_name, given, expected) => {
+    const found = judgeTarget(...given)
+    if (expected)
+      expect(found).toMatchObject({ code: 'DestinationChanged', message: expect.stringMatching(expected) })
+    else expect(found).toBeUndefined()
+  })
+})

@@ -1,0 +1,110 @@
+import { MillraceError, toMillraceError } from '../../lib/errors.ts'
+import { sleep } from '../../lib/sleep.ts'
+import type { TargetFacts } from '../destination/destination.ts'
+import type { LedgerTable } from '../destination/ledger.ts'
+import { tableLabel } from '../source/table.ts'
+import type { ApplyEnv } from './env.ts'
+import { lostFacts } from './facts.ts'
+import {
+  type Baseline,
+  changedFacts,
+  EMPTIED,
+  judgeTarget,
+  type Tampering,
+  tampered,
+} from './ledger-check.ts'
+import type { TableState } from './state.ts'
+import type { TableWorker } from './table.ts'
+
+/** Within a minute together with the time that status and operator take, milliseconds. */
+const LOOK = 40_000
+
+/**
+ * Notices what is done to the ledger and to destination tables by hand while nothing else would: a table that gets no
+ * changes is never written to. Not for a destination that is billed while it is asked: there only what the next
+ * write runs into is noticed.
+ */
+export async function watchLedger(
+  env: ApplyEnv,
+  workers: ReadonlyMap<string, TableWorker>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { describeTables, ledger } = env.destination
+  if (!describeTables) return
+  const baselines = new Map<string, Baseline>()
+  for (;;) {
+    try {
+      await look()
+    } catch (thrown) {
+      signal.throwIfAborted()
+      // Whoever has to write there says so.
+      env.log.debug({ reason: toMillraceError(thrown).message }, 'The destination could not be looked at')
+    }
+    await sleep(LOOK, signal)
+  }
+
+  async function look(): Promise<void> {
+    const before = new Map([...workers.values()].map(({ state }) => [state.label, markOf(state)]))
+    const rows = new Map((await ledger.readTables(signal)).map((row) => [tableLabel(row.table), row]))
+    const targets = [...workers.values()].flatMap(({ state }) => state.row?.destination ?? [])
+    const found = await describeTables?.(targets, signal)
+    for (const worker of workers.values()) {
+      const { state } = worker
+      const { label, row: known } = state
+      const mark = before.get(label)
+      // Somebody is at work on it: the next look will do.
+      if (known?.heldBy !== '' || known.state === 'left' || mark !== markOf(state)) {
+        baselines.delete(label)
+        continue
+      }
+      const row = rows.get(label)
+      if (!row) {
+        worker.failed(new MillraceError('LedgerConflict', `the ledger has no row of table ${label} any more`))
+        continue
+      }
+      const changed = changedFacts(known, row)
+      if (changed.length > 0) {
+        const what = `${changed.join(', ')} of the table's row in the ledger ${changed.length === 1 ? 'was' : 'were'} changed by hand`
+        await tell(worker, tampered('LedgerChanged', what))
+        continue
+      }
+      const target = found?.get(tableLabel(known.destination))
+      const baseline = baselines.get(label)
+      const tampering =
+        judgeTarget(known, baseline, target, mark ?? '', state.columns) ??
+        (await wasEmptied(known, baseline, target, mark))
+      if (target) baselines.set(label, { target, mark: mark ?? '' })
+      else baselines.delete(label)
+      if (tampering && !known.needsEmptying) await tell(worker, tampering)
+    }
+  }
+
+  async function wasEmptied(
+    row: LedgerTable,
+    baseline: Baseline | undefined,
+    target: TargetFacts | undefined,
+    mark: string | undefined,
+  ): Promise<Tampering | undefined> {
+    if (!baseline || !target || baseline.mark !== mark || baseline.target.file === target.file)
+      return undefined
+    return (await env.destination.wasEmptied?.(row.destination, signal)) ? EMPTIED : undefined
+  }
+
+  /** What was written by hand is put right, and what may follow from it is recorded. */
+  async function tell(worker: TableWorker, { code, message }: Tampering): Promise<void> {
+    const { state } = worker
+    const { row: known } = state
+    if (!known) return
+    env.log.error({ table: state.label, code, reason: message }, 'Changed by hand')
+    const { pipeline: _, table: __, destination: ___, version: ____, ...facts } = known
+    const lost = known.state === 'stopped' ? {} : lostFacts(code, message)
+    state.row = await ledger.updateTable(known, { ...facts, ...lost }, signal)
+    env.changed(true)
+    worker.failed(new MillraceError('LedgerConflict', message))
+  }
+}
+
+/** Another one whenever Millrace itself has emptied the table or given it away. */
+function markOf(state: TableState): string {
+  return `${state.emptied} ${state.row?.heldBy ?? ''}`
+}
