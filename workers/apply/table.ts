@@ -111,7 +111,10 @@ export function startTable(
         if (!row) return
         continue
       }
-      if (!isListed() && row.state === 'left') return await giveFree(row)
+      if (!isListed() && row.state === 'left') {
+        if (await giveFree(row)) return
+        continue
+      }
       state.paused = !env.isRunning()
       if (state.paused) {
         env.changed(true)
@@ -128,7 +131,7 @@ export function startTable(
       if (!state.row) return
       row = state.row
       env.changed(true)
-      if (ended === 'left') return await giveFree(row)
+      if (ended === 'left' && (await giveFree(row))) return
     }
   }
 
@@ -163,15 +166,23 @@ export function startTable(
 
   /**
    * The table has left the Pipeline: the destination table may belong to another one. What the topic still has is deleted
-   * before, so that it is not applied again should the table come back.
+   * before, so that it is not applied again should the table come back. The API server is asked first: the Pipeline that was
+   * seen may be an old one, and the row be somebody's who goes on with it. False: not yet.
    */
-  async function giveFree(row: LedgerTable): Promise<void> {
+  async function giveFree(row: LedgerTable): Promise<boolean> {
+    const { listed, published, deleting } = await env.freshScope(table, signal)
+    if (!deleting && (listed || (published && row.state === 'active'))) {
+      state.goneSince = undefined
+      await bell.wait(TOPIC_POLL, signal)
+      return false
+    }
     if (row.incarnation !== '') await env.queue.deleteBefore(row.topic, row.nextOffset, signal)
     await ledger.releaseTable(row, signal)
     env.log.info({ table: state.label }, 'Table left the Pipeline, destination table given free')
     state.row = undefined
     env.metrics.remove(table)
     env.changed(true)
+    return true
   }
 
   /** The Pipeline is being deleted: ends what is held. */
