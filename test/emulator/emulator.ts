@@ -5,7 +5,7 @@ import { createSessions } from './api/sessions.ts'
 import { createStore } from './api/store.ts'
 import { createClientTokens } from './api/tokens.ts'
 import { createS3Reader, type S3Options, s3Failure } from './copy/s3.ts'
-import { createEngine } from './engine/engine.ts'
+import { createEngines } from './engine/engines.ts'
 import type { Isolation } from './engine/errors.ts'
 import { createFaults, type Fault, type Faults } from './faults.ts'
 import { type Clock, DEFAULT_LIMITS, type Limits, type Operation, systemClock } from './options.ts'
@@ -22,6 +22,8 @@ export interface EmulatorOptions {
   readonly port?: number
   /** Name of the Redshift database. Default `dev`. */
   readonly database?: string
+  /** Each database of the PostgreSQL server is a Redshift database of the same name, instead of that one alone. */
+  readonly everyDatabase?: boolean
   /** Default `serializable`, the harder of the two. */
   readonly isolation?: Isolation
   /** Clusters and workgroups that are there. Default: whatever is asked for. */
@@ -63,12 +65,11 @@ export interface Emulator {
 export async function startEmulator(options: EmulatorOptions): Promise<Emulator> {
   const clock = options.clock ?? systemClock
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
-  const database = options.database ?? 'dev'
   const region = options.region ?? 'us-east-1'
   const faults = createFaults(options.seed ?? 1, options.faults)
-  const engine = await createEngine({
+  const engines = await createEngines({
     url: options.postgresUrl,
-    database,
+    database: options.everyDatabase ? undefined : (options.database ?? 'dev'),
     isolation: options.isolation ?? 'serializable',
     slices: options.slices ?? 2,
     restrictedUsers: options.restrictedUsers ?? [],
@@ -79,9 +80,9 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
     return fault?.kind === 's3-cut' && body ? cutStream(body, fault.bytes) : body
   })
   const store = createStore(limits, clock)
-  const sessions = createSessions(limits, clock, engine.closeSession)
+  const sessions = createSessions(limits, clock, engines.closeSession)
   const runner = createRunner({
-    engine,
+    engineOf: engines.of,
     copy: { s3, region, bucketRegion: options.bucketRegion ?? region, roles: options.iamRoles },
     faults,
     limits,
@@ -97,7 +98,6 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
     runner,
     tokens: createClientTokens(limits.tokenHours, clock),
     log: createStatementLog(options.statementLog),
-    database,
     defaultUser: 'awsuser',
     targets: options.targets,
   })
@@ -109,7 +109,7 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
     faults,
     service,
   }).catch(async (error) => {
-    await engine.close()
+    await engines.close()
     throw error
   })
   const expire = async () => {
@@ -129,7 +129,7 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
     await Promise.all(active.map(({ done }) => done))
     await Promise.all(sessions.all().map((session) => sessions.close(session)))
     s3.close()
-    await engine.close()
+    await engines.close()
   }
   let stopping: Promise<void> | undefined
   return {

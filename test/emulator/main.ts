@@ -15,6 +15,7 @@ const USAGE = `Runs Millrace's emulator of the Amazon Redshift Data API.
   --host ADDRESS          address to listen on (default: 127.0.0.1)
   --port PORT             port to listen on (default: a free one)
   --database NAME         name of the Redshift database (default: dev)
+  --every-database        each database of the PostgreSQL server is a Redshift database of its name, not that one alone
   --isolation LEVEL       serializable (default) or snapshot
   --region REGION         region of cluster and buckets (default: us-east-1)
   --slices N              slices of the cluster (default: 2)
@@ -32,6 +33,7 @@ const { values } = parseArgs({
     host: { type: 'string', default: '127.0.0.1' },
     port: { type: 'string', default: '0' },
     database: { type: 'string', default: 'dev' },
+    'every-database': { type: 'boolean', default: false },
     isolation: { type: 'string', default: 'serializable' },
     region: { type: 'string', default: 'us-east-1' },
     slices: { type: 'string', default: '2' },
@@ -57,6 +59,7 @@ function readOptions(): EmulatorOptions | undefined {
     host: values.host,
     port: Number(values.port),
     database: values.database,
+    everyDatabase: values['every-database'],
     isolation: isolation satisfies Isolation,
     region: values.region,
     slices: Number(values.slices),

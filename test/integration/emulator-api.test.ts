@@ -535,13 +535,20 @@ describe('limits and refusals', () => {
       { ClusterIdentifier: 'nosuch' },
       "Redshift endpoint doesn't exist in this region.",
     ],
-    ['an unknown database', { Database: 'nosuch' }, "Database nosuch doesn't exist"],
     ['a cluster and a workgroup', { WorkgroupName: 'wg' }, 'Exactly one of'],
     ['too long a statement', { Sql: `select '${'x'.repeat(100_001)}'` }, 'Query string is too large'],
   ])('%s', async (_, more, message) => {
     const refused = submit('select 1', more)
     await expect(refused).rejects.toMatchObject({ name: 'ValidationException' })
     await expect(refused).rejects.toThrow(message)
+  })
+
+  it('an unknown database, when the statement runs', async () => {
+    const id = await submit('select 1', { Database: 'nosuch' })
+    expect(await finish(house.client, id)).toMatchObject({
+      Status: 'FAILED',
+      Error: 'ERROR: database "nosuch" does not exist',
+    })
   })
 
   it('ids of the wrong form, and operations it does not have', async () => {

@@ -45,7 +45,6 @@ export interface ServiceOptions {
   readonly tokens: ClientTokens
   readonly runner: Runner
   readonly log: StatementLog
-  readonly database: string
   readonly defaultUser: string
   /** Clusters and workgroups that are there; undefined = whatever is asked for. */
   readonly targets: readonly string[] | undefined
@@ -115,11 +114,6 @@ export function createService(options: ServiceOptions): Service {
     const name = target.clusterIdentifier ?? target.workgroupName ?? ''
     if (options.targets && !options.targets.includes(name)) {
       throw validation("Redshift endpoint doesn't exist in this region.")
-    }
-    if (target.database !== options.database) {
-      throw validation(
-        `Database ${target.database} doesn't exist in ${name}: the emulator has ${options.database}`,
-      )
     }
     return (
       target.dbUser ?? (target.secretArn === undefined ? `IAM:${options.defaultUser}` : options.defaultUser)

@@ -22,7 +22,8 @@ export interface Runner {
 }
 
 export interface RunnerOptions {
-  readonly engine: Engine
+  /** The engine of a database; rejects when there is no such database. */
+  readonly engineOf: (database: string) => Promise<Engine>
   readonly copy: CopyService
   readonly faults: Faults
   readonly limits: Limits
@@ -32,16 +33,22 @@ export interface RunnerOptions {
   readonly slots: number
 }
 
+/** Where a statement runs. */
+interface Place {
+  readonly engine: Engine
+  readonly session: Session
+}
+
 /** The statement was stopped by somebody, not by itself. */
 class Aborted extends Error {}
 
 export function createRunner(options: RunnerOptions): Runner {
-  const { engine, faults, sessions, clock } = options
+  const { faults, sessions, clock } = options
   const queue: (() => void)[] = []
   /** What is running now, by statement. */
   const runs = new Map<
     string,
-    { pid: number; over: AbortController; signalling: Promise<void> | undefined }
+    { pid: number; engine: Engine; over: AbortController; signalling: Promise<void> | undefined }
   >()
   let free = options.slots
 
@@ -55,7 +62,8 @@ export function createRunner(options: RunnerOptions): Runner {
     else free++
   }
 
-  const runOne = async (record: StatementRecord, sub: SubStatement, session: Session): Promise<Outcome> => {
+  const runOne = async (record: StatementRecord, sub: SubStatement, at: Place): Promise<Outcome> => {
+    const { engine, session } = at
     record.abort.signal.throwIfAborted()
     sub.status = 'STARTED'
     sub.startedAt = clock.now()
@@ -75,7 +83,7 @@ export function createRunner(options: RunnerOptions): Runner {
     }
     engine.history.query(history)
     try {
-      const outcome = await attempt(record, sub, session)
+      const outcome = await attempt(record, sub, at)
       sub.status = 'FINISHED'
       sub.rows = outcome.rowCount
       sub.result = outcome.result
@@ -94,7 +102,8 @@ export function createRunner(options: RunnerOptions): Runner {
     }
   }
 
-  const attempt = async (record: StatementRecord, sub: SubStatement, session: Session): Promise<Outcome> => {
+  const attempt = async (record: StatementRecord, sub: SubStatement, at: Place): Promise<Outcome> => {
+    const { engine, session } = at
     const { signal } = record.abort
     const slow = faults.next(['slow'], sub.sql)
     if (slow) await sleep(slow.ms, undefined, { signal })
@@ -132,12 +141,13 @@ export function createRunner(options: RunnerOptions): Runner {
     return runStatement(statement, ctx)
   }
 
-  const runBatch = async (record: StatementRecord, session: Session) => {
+  const runBatch = async (record: StatementRecord, at: Place) => {
+    const { session } = at
     if (session.transaction()) throw new UnknownToEmulator('a batch in a session with an open transaction')
     await session.begin(true)
     for (const [index, sub] of record.subs.entries()) {
       try {
-        await runOne(record, sub, session)
+        await runOne(record, sub, at)
       } catch (error) {
         for (const rest of record.subs.slice(index + 1)) rest.status = 'ABORTED'
         await session.rollback().catch(() => {})
@@ -147,11 +157,11 @@ export function createRunner(options: RunnerOptions): Runner {
     await session.commit()
   }
 
-  const runEach = async (record: StatementRecord, session: Session) => {
+  const runEach = async (record: StatementRecord, at: Place) => {
     let first: BatchError | undefined
     for (const [index, sub] of record.subs.entries()) {
       try {
-        await runOne(record, sub, session)
+        await runOne(record, sub, at)
       } catch (error) {
         first ??= new BatchError(index, error)
       }
@@ -159,11 +169,11 @@ export function createRunner(options: RunnerOptions): Runner {
     if (first) throw first
   }
 
-  const run = async (record: StatementRecord, session: Session) => {
+  const run = async (record: StatementRecord, at: Place) => {
     const { batch, mode } = record.request
-    if (!batch) await runOne(record, record.subs[0] as SubStatement, session)
-    else if (mode === 'TRANSACTION') await runBatch(record, session)
-    else await runEach(record, session)
+    if (!batch) await runOne(record, record.subs[0] as SubStatement, at)
+    else if (mode === 'TRANSACTION') await runBatch(record, at)
+    else await runEach(record, at)
   }
 
   const conclude = (record: StatementRecord, error: unknown) => {
@@ -179,37 +189,35 @@ export function createRunner(options: RunnerOptions): Runner {
   }
 
   const execute = async (record: StatementRecord, apiSession: ApiSession | undefined) => {
-    let session: Session | undefined
+    let at: Place | undefined
     let failure: unknown
-    const current = {
-      pid: 0,
-      over: new AbortController(),
-      signalling: undefined as Promise<void> | undefined,
-    }
+    const over = new AbortController()
     try {
       await slot()
       record.touch('PICKED')
       try {
         record.abort.signal.throwIfAborted()
-        session = apiSession?.connection ?? (await engine.openSession(record.user))
+        const engine = await options.engineOf(record.target.database)
+        const session = apiSession?.connection ?? (await engine.openSession(record.user))
+        at = { engine, session }
         if (apiSession) apiSession.connection = session
         record.pid = session.backend.pid
-        current.pid = record.pid
-        runs.set(record.id, current)
+        runs.set(record.id, { pid: record.pid, engine, over, signalling: undefined })
         record.touch('STARTED')
-        await run(record, session)
+        await run(record, at)
       } finally {
         release()
       }
     } catch (error) {
       failure = error
     }
-    current.over.abort()
+    over.abort()
+    const { signalling } = runs.get(record.id) ?? {}
     runs.delete(record.id)
     // A signal that is still under way must not hit whoever gets the connection next.
-    await current.signalling
-    if (apiSession) await leaveSession(apiSession, session)
-    else if (session) await engine.closeSession(session).catch(() => {})
+    await signalling
+    if (apiSession) await leaveSession(apiSession, at?.session)
+    else if (at) await at.engine.closeSession(at.session).catch(() => {})
     conclude(record, failure)
   }
 
@@ -228,7 +236,7 @@ export function createRunner(options: RunnerOptions): Runner {
       // Between two of its queries a statement does not notice, so it is told until it has ended.
       const signal = async () => {
         while (!current.over.signal.aborted) {
-          await engine.backends.signal(current.pid, 'cancel').catch(() => {})
+          await current.engine.backends.signal(current.pid, 'cancel').catch(() => {})
           await sleep(50, undefined, { signal: current.over.signal }).catch(() => {})
         }
       }

@@ -19,6 +19,8 @@ export interface Backends {
   signal(pid: number, how: 'cancel' | 'terminate'): Promise<void>
   /** Runs a statement of the emulator's own in its own transaction. */
   admin(sql: string, values?: readonly unknown[]): Promise<(string | null)[][]>
+  /** True once the connection for that was cut. */
+  readonly lost: () => boolean
   close(): Promise<void>
 }
 
@@ -41,6 +43,7 @@ export function createBackends(url: string): Backends {
   const idle: Backend[] = []
   const all = new Set<pg.Client>()
   let admin: Promise<Backend> | undefined
+  let adminNow: Backend | undefined
 
   const connect = async (): Promise<Backend> => {
     const client = new pg.Client({
@@ -73,6 +76,7 @@ export function createBackends(url: string): Backends {
       admin = connect()
       backend = await admin
     }
+    adminNow = backend
     return (await backend.query(sql, values)).rows
   }
   // One after the other: a connection does one thing at a time.
@@ -103,6 +107,7 @@ export function createBackends(url: string): Backends {
       await run(`select pg_${how}_backend($1)`, [pid])
     },
     admin: run,
+    lost: () => adminNow?.lost() ?? false,
     close: async () => {
       await Promise.allSettled([...all].map((client) => client.end()))
     },

@@ -27,6 +27,8 @@ export interface Engine {
   /** The session ends: what it has open is rolled back, its temporary tables go. */
   closeSession(session: Session): Promise<void>
   nextQueryId(): number
+  /** True once its database, or the server, has gone or come again: what was made in it may not be there. */
+  readonly lost: () => boolean
   close(): Promise<void>
 }
 
@@ -101,6 +103,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       // By one connection alone: transactions that cleaned up would refuse each other.
       if (++closed % CLEAN_EVERY === 0) await forgetDropped(backends).catch(() => {})
     },
+    lost: backends.lost,
     close: backends.close,
   }
 }

@@ -23,10 +23,13 @@ export interface S3ServerOptions {
   readonly logFile?: string
 }
 
-/** A running S3 server, and what a client needs to know of it. */
+/** An S3 server, and what a client needs to know of it. */
 export interface S3Server extends S3Options {
+  readonly logFile: string
   pid(): number | undefined
   stop(): Promise<void>
+  kill9(): Promise<void>
+  /** Starts it on what it has, and waits until it answers. */
   start(): Promise<void>
 }
 
@@ -46,9 +49,18 @@ export async function s3ServerBinary(): Promise<string> {
 
 /** Starts an S3 server and waits until it answers: well under a second once it is built. */
 export async function startS3Server(options: S3ServerOptions): Promise<S3Server> {
-  const { dir } = options
+  const port = options.port ?? (await freePort(options.host ?? '127.0.0.1'))
+  const server = await describeS3Server({ ...options, port })
+  await server.start()
+  return server
+}
+
+/** Describes a server with this address without starting it: how another process takes over a detached one. */
+export async function describeS3Server(
+  options: S3ServerOptions & { readonly port: number },
+): Promise<S3Server> {
+  const { dir, port } = options
   const host = options.host ?? '127.0.0.1'
-  const port = options.port ?? (await freePort(host))
   const [objects, metadata] = [join(dir, 'objects'), join(dir, 'metadata')]
   for (const folder of [dir, objects, metadata]) mkdirSync(folder, { recursive: true })
   const server = daemon({
@@ -89,10 +101,16 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     } finally {
       client.destroy()
     }
+    await createBuckets(access, options.buckets ?? [])
   }
-  await start()
-  await createBuckets(access, options.buckets ?? [])
-  return { ...access, pid: () => server.running()?.pid, stop: () => server.stop(), start }
+  return {
+    ...access,
+    logFile: server.logFile,
+    pid: () => server.running()?.pid,
+    stop: () => server.stop(),
+    kill9: server.kill9,
+    start,
+  }
 }
 
 /** A client of the server. */
