@@ -36,7 +36,8 @@ export function openDestination(options: DestinationOptions): Destination {
   const { postgres, redshift } = options.spec.destination
   if (postgres && !redshift)
     return withFailpoints(openPostgresDestination({ ...options, destination: postgres }))
-  if (redshift && !postgres) return openRedshiftDestination({ ...options, destination: redshift })
+  if (redshift && !postgres)
+    return withFailpoints(openRedshiftDestination({ ...options, destination: redshift }))
   throw new MillraceError(
     'InvalidSpec',
     `spec.destination: ${postgres ? 'both' : 'neither'} of postgres and redshift found; set exactly one`,

@@ -9,7 +9,7 @@ import { createBackoff } from '../../../lib/backoff.ts'
 import { MillraceError } from '../../../lib/errors.ts'
 import { sleep } from '../../../lib/sleep.ts'
 import type { DataApiCalls } from './aws.ts'
-import { judgeCall, refusal, StatementFailure } from './failures.ts'
+import { isUnreachable, judgeCall, refusal, StatementFailure } from './failures.ts'
 import { createLimit } from './limit.ts'
 import { createRate, type Rate } from './rate.ts'
 
@@ -74,6 +74,8 @@ const RATES: Readonly<Record<Operation, number>> = {
 }
 
 const LOST_ATTEMPTS = 8
+/** Fewer: a wrong address is to be told soon, and whoever called tries again anyway. */
+const UNREACHABLE_ATTEMPTS = 3
 /** How long a statement may go without a single answer about it. */
 const SILENCE_MILLISECONDS = 30 * 60 * 1000
 const CANCEL_MILLISECONDS = 5_000
@@ -136,7 +138,8 @@ export function createDataApi(options: DataApiOptions): DataApi {
         if (verdict === 'throttled') rates[operation].throttled()
         else if (verdict === 'lost') {
           lost += 1
-          if (lost >= lostAttempts) throw error
+          const most = isUnreachable(error) ? Math.min(UNREACHABLE_ATTEMPTS, lostAttempts) : lostAttempts
+          if (lost >= most) throw error
         } else if (verdict !== 'busy') throw error
         await sleep(backoff.next(), signal)
       }

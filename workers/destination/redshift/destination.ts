@@ -5,6 +5,7 @@ import { runAction } from './action.ts'
 import { type DataApiCalls, openDataApi, openObjects } from './aws.ts'
 import { readTarget } from './catalog.ts'
 import { checkWarehouse } from './check.ts'
+import { checkFiles } from './check-files.ts'
 import { writeChunk } from './chunk.ts'
 import { createChunkGroups } from './chunk-group.ts'
 import { columnExpression, columnRuleOf, columnRulesOf, convertValue } from './columns.ts'
@@ -91,7 +92,7 @@ export function openRedshiftDestination(options: RedshiftDestinationOptions): De
 
     async check(signal) {
       await checkWarehouse(store, destination, signal)
-      await files.check(signal)
+      await checkFiles(files, store, signal)
       await ledger.open(signal)
     },
 

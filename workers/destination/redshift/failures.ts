@@ -65,6 +65,30 @@ export function judgeCall(thrown: unknown): CallVerdict {
   return status === 429 ? 'throttled' : 'refused'
 }
 
+const UNREACHABLE = new Set([
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'ERR_INVALID_URL',
+])
+
+/** Whether nobody was there to hear the call. */
+export function isUnreachable(thrown: unknown): boolean {
+  const { code, name, errors, cause } = thrown as {
+    code?: unknown
+    name?: unknown
+    errors?: readonly unknown[]
+    cause?: unknown
+  }
+  if (UNREACHABLE.has(String(code)) || UNREACHABLE.has(String(name))) return true
+  // Node tries every address of a name and reports all of the failures.
+  if (errors?.some(isUnreachable)) return true
+  return cause !== undefined && cause !== null && isUnreachable(cause)
+}
+
 /** The error for a call that was refused; `what` names the service. */
 export function refusal(thrown: unknown, what: 'the Data API' | 'S3'): MillraceError {
   if (thrown instanceof MillraceError) return thrown
@@ -72,6 +96,15 @@ export function refusal(thrown: unknown, what: 'the Data API' | 'S3'): MillraceE
   const said = `${what} says: ${name}: ${message}`
   const make = (code: ConstructorParameters<typeof MillraceError>[0], field: string, cure: string) =>
     new MillraceError(code, `${field}: ${said}. ${cure}`, { field, cause: thrown })
+  if (isUnreachable(thrown)) {
+    const [region, endpoint] =
+      what === 'S3' ? ['s3.region', 'endpoints.s3'] : ['region', 'endpoints.redshiftData']
+    return make(
+      'HostUnreachable',
+      `${FIELD}.endpoints`,
+      `Check ${FIELD}.${region} and, where it is set, ${endpoint}, and that the pods may connect to it`,
+    )
+  }
   switch (name) {
     case 'CredentialsProviderError':
       return make(
@@ -106,6 +139,9 @@ export function refusal(thrown: unknown, what: 'the Data API' | 'S3'): MillraceE
       return make('HostUnreachable', `${FIELD}.s3.region`, 'Set it to the region of the bucket')
     case 'ResourceNotFoundException':
     case 'ValidationException':
+      if (/database \S+ (does not|doesn't) exist/i.test(message)) {
+        return make('DatabaseNotFound', `${FIELD}.database`, 'Create the database, or name another one')
+      }
       return /cluster|workgroup|endpoint/i.test(message)
         ? make(
             'HostUnreachable',
@@ -166,7 +202,13 @@ export function statementError(failure: StatementFailure, what: string): Millrac
     return retry('AuthenticationFailed', `${what}: ${said}. Check dbUser or the secret of secretArn`)
   }
   const database = /database "[^"]*" does not exist/i.exec(said)
-  if (database) return retry('DatabaseNotFound', `${FIELD}.database: ${database[0]}`, `${FIELD}.database`)
+  if (database) {
+    return retry(
+      'DatabaseNotFound',
+      `${FIELD}.database: ${database[0]}. Create it, or name another one`,
+      `${FIELD}.database`,
+    )
+  }
   if (
     /S3ServiceException.*(Status 0|Status 5\d\d|CanRetry 1)|S3.*(reset|timed? ?out|unexpected end|truncated|slow ?down)/is.test(
       said,

@@ -18,8 +18,6 @@ export interface FilesOptions {
 }
 
 export interface OwnFiles extends Files {
-  /** Whether files can be written and removed; `PermissionDenied` and the like name the field. */
-  check(signal: AbortSignal): Promise<void>
   /** Waits for what is being removed. */
   close(): Promise<void>
 }
@@ -94,14 +92,6 @@ export function createFiles({ destination, pipeline, open, log, now }: FilesOpti
     discard(keys) {
       if (keys.length === 0) return
       background('Files in the bucket could not be removed', (calls, signal) => calls.remove(keys, signal))
-    },
-    async check(signal) {
-      const calls = await objects()
-      const key = `${prefix}check`
-      await calls.put(key, Buffer.from('Millrace can write here.\n'), signal)
-      await calls.remove([key], signal).catch((error) => {
-        throw signal.aborted ? signal.reason : refusal(error, 'S3')
-      })
     },
     async close() {
       while (removing.size > 0) await Promise.allSettled(removing)
