@@ -18,8 +18,8 @@ export interface Comparison {
   readonly examples: readonly string[]
 }
 
-const MAX_EXAMPLES = 5
-const SETTINGS =
+export const MAX_EXAMPLES = 5
+export const SETTINGS =
   '-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 -c bytea_output=hex -c timezone=UTC -c statement_timeout=0'
 
 /**
@@ -37,8 +37,8 @@ export async function compareTable(
   try {
     const columns = table.columns ?? (await columnNames(source, table.source))
     return await merge(
-      lines(source, query(table.source, table.key, columns)),
-      lines(destination, query(table.destination, table.key, columns)),
+      copyLines(source, query(table.source, table.key, columns)),
+      copyLines(destination, query(table.destination, table.key, columns)),
     )
   } finally {
     await Promise.all([source.end(), destination.end()])
@@ -66,7 +66,7 @@ function query(
 
 // Not node:readline, which also ends lines at U+2028, a character like any other in a row. A line may be larger than many
 // chunks, so each chunk is looked at once.
-async function* lines(client: Client, sql: string): AsyncGenerator<string> {
+export async function* copyLines(client: Client, sql: string): AsyncGenerator<string> {
   let begun: Buffer[] = []
   for await (const chunk of client.query(copyTo(sql)) as AsyncIterable<Buffer>) {
     let start = 0

@@ -3,7 +3,8 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import type { TableBackfill } from '../../crds/table-backfill.ts'
-import { type Comparison, compareTable } from './compare.ts'
+import type { Comparison } from './compare.ts'
+import { compareWithDestination } from './destination.ts'
 import { installOperator } from './install.ts'
 import { type Cluster, connectCluster, type Manifest } from './kube.ts'
 import { backfillManifest, pipelineManifest } from './manifests.ts'
@@ -133,7 +134,7 @@ async function compareAll(cluster: Cluster, site: Site): Promise<{ rows: number;
   let rows = 0
   let different = 0
   for (const table of SHOP_TABLES) {
-    const result: Comparison = await compareTable(site.sourceUrl, site.destinationUrl, {
+    const result: Comparison = await compareWithDestination(env, site, {
       source: table,
       destination: table,
       key: table.key,

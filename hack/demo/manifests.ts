@@ -2,7 +2,7 @@ import { API_VERSION } from '../../crds/api.ts'
 import type { PipelineManifestSpec } from '../../crds/pipeline.ts'
 import type { TableBackfillManifestSpec } from '../../crds/table-backfill.ts'
 import type { Manifest } from './kube.ts'
-import type { StackEnv } from './stack-env.ts'
+import type { RedshiftEnv, StackEnv } from './stack-env.ts'
 
 /** Source, replica, queue and destination of the local stack, as a Pipeline names them. */
 export function localPipelineSpec(
@@ -28,6 +28,28 @@ export function localPipelineSpec(
         database: databases.destination,
         sslMode: 'Disable',
         credentialsSecretRef: { name: 'destination' },
+      },
+    },
+  }
+}
+
+/** The Redshift emulator of the local stack, as a Pipeline names it. Each site has a database and a prefix of its own. */
+export function localRedshiftSpec(
+  { podDataUrl, podS3Url, bucket }: RedshiftEnv,
+  database: string,
+): PipelineManifestSpec['destination'] {
+  return {
+    redshift: {
+      region: 'us-east-1',
+      clusterIdentifier: 'emulator',
+      database,
+      dbUser: 'awsuser',
+      s3: { bucket, prefix: `${database}/` },
+      endpoints: { redshiftData: podDataUrl, s3: podS3Url },
+      credentialsSecretRef: {
+        name: 'destination',
+        accessKeyIdKey: 'username',
+        secretAccessKeyKey: 'password',
       },
     },
   }

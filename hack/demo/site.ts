@@ -3,17 +3,20 @@ import { Client } from 'pg'
 import type { PipelineManifestSpec } from '../../crds/pipeline.ts'
 import { quoteIdentifier } from '../../lib/sql.ts'
 import { type Cluster, type Manifest, waitUntil } from './kube.ts'
-import { localPipelineSpec, namespaceManifest, secretManifest } from './manifests.ts'
-import type { StackEnv } from './stack-env.ts'
+import { localPipelineSpec, localRedshiftSpec, namespaceManifest, secretManifest } from './manifests.ts'
+import { type DestinationKind, destinationKind, requireRedshift, type StackEnv } from './stack-env.ts'
 
 /** One team's corner of the local stack: a source database, a destination database, a namespace with the two Secrets. */
 export interface Site {
   readonly namespace: string
-  /** Superuser URLs of its two databases, and of the source's on the replica. */
+  /**
+   * Superuser URLs of its two databases, and of the source's on the replica. The destination's is that of the database behind
+   * the emulator where the destination is Redshift.
+   */
   readonly sourceUrl: string
   readonly replicaUrl: string
   readonly destinationUrl: string
-  /** Password of its roles; in the Secrets `source` and `destination`. */
+  /** Password of its roles in PostgreSQL; in the Secrets `source` and `destination`. */
   readonly password: string
   readonly spec: Pick<PipelineManifestSpec, 'source' | 'queue' | 'destination'>
   /** Removes all of it, slots included. Idempotent. */
@@ -24,7 +27,13 @@ export interface Site {
 export const OWNER = 'owner'
 
 /** Makes a site anew; what an earlier run left under the same name goes first. */
-export async function createSite(env: StackEnv, cluster: Cluster, name: string): Promise<Site> {
+export async function createSite(
+  env: StackEnv,
+  cluster: Cluster,
+  name: string,
+  kind: DestinationKind = destinationKind(),
+): Promise<Site> {
+  const redshift = kind === 'redshift' ? requireRedshift(env) : undefined
   const namespace = `site-${name}`
   const database = name.replaceAll('-', '_')
   const role = `millrace_${database}`
@@ -54,7 +63,9 @@ export async function createSite(env: StackEnv, cluster: Cluster, name: string):
   await cluster.apply(
     namespaceObject,
     secretManifest(namespace, 'source', role, password),
-    secretManifest(namespace, 'destination', role, password),
+    redshift
+      ? secretManifest(namespace, 'destination', redshift.accessKeyId, redshift.secretAccessKey)
+      : secretManifest(namespace, 'destination', role, password),
   )
   return {
     namespace,
@@ -62,7 +73,10 @@ export async function createSite(env: StackEnv, cluster: Cluster, name: string):
     replicaUrl,
     destinationUrl: inDatabase(env.DEST_ADMIN_URL),
     password,
-    spec: localPipelineSpec(env, { source: database, destination: database }),
+    spec: {
+      ...localPipelineSpec(env, { source: database, destination: database }),
+      ...(redshift && { destination: localRedshiftSpec(redshift, database) }),
+    },
     remove,
   }
 }

@@ -13,6 +13,9 @@ export interface StackConfig {
     kafka: number
     kafkaPods: number
     kafkaController: number
+    /** The Redshift emulator and its S3 server, which are started only when they are asked for. */
+    redshift: number
+    s3: number
   }
   passwords: {
     /** Superuser `postgres` of both sides. */
@@ -42,6 +45,8 @@ export async function chooseConfig(podSide: PodSide): Promise<StackConfig> {
       kafka: await pickPort(19092),
       kafkaPods: await pickPort(19093, [podSide.host]),
       kafkaController: await pickPort(19094),
+      redshift: await pickPort(19095, [podSide.host]),
+      s3: await pickPort(19096, [podSide.host]),
     },
     passwords: { superuser: password(), shop: password(), millrace: password(), loader: password() },
   }

@@ -6,7 +6,16 @@ import { stackPaths } from './paths.ts'
 
 const config = {
   podSide: { host: '10.0.0.1', networks: ['10.0.0.0/24'] },
-  ports: { primary: 1, replica: 2, destination: 3, kafka: 4, kafkaPods: 5, kafkaController: 6 },
+  ports: {
+    primary: 1,
+    replica: 2,
+    destination: 3,
+    kafka: 4,
+    kafkaPods: 5,
+    kafkaController: 6,
+    redshift: 7,
+    s3: 8,
+  },
   passwords: { superuser: 'root', shop: 'app', millrace: 'a/b', loader: 'c' },
 }
 

@@ -1,4 +1,5 @@
 import { databaseUrl } from '../services/postgres.ts'
+import type { RedshiftEmulatorHandle } from '../services/redshift.ts'
 import { destinationDatabase, type StackConfig, sourceDatabase } from './config.ts'
 import type { StackPaths } from './paths.ts'
 
@@ -44,6 +45,20 @@ export function stackVariables(
     POD_DEST_HOST: podSide.host,
     POD_DEST_PORT: String(ports.destination),
     POD_KAFKA_BROKERS: `${podSide.host}:${ports.kafkaPods}`,
+  }
+}
+
+/** The same for the Redshift emulator, which this machine and pods reach by one address. */
+export function redshiftVariables(
+  emulator: Pick<RedshiftEmulatorHandle, 'dataUrl' | 's3Url' | 'bucket' | 'accessKeyId' | 'secretAccessKey'>,
+): Record<string, string> {
+  return {
+    REDSHIFT_DATA_URL: emulator.dataUrl,
+    S3_BUCKET: emulator.bucket,
+    S3_ACCESS_KEY_ID: emulator.accessKeyId,
+    S3_SECRET_ACCESS_KEY: emulator.secretAccessKey,
+    POD_REDSHIFT_DATA_URL: emulator.dataUrl,
+    POD_S3_URL: emulator.s3Url,
   }
 }
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describeKafka, type KafkaHandle, type KafkaOptions } from '../services/kafka.ts'
 import {
@@ -8,6 +9,7 @@ import {
   startPrimary,
   startReplica,
 } from '../services/postgres.ts'
+import { describeRedshiftEmulator, type RedshiftEmulatorHandle } from '../services/redshift.ts'
 import type { StackConfig } from './config.ts'
 
 /** Log of a server that a stopped reader holds back; past this its slot is lost, before the disk is full. */
@@ -18,6 +20,8 @@ export interface StackServices {
   primary: PostgresHandle
   replica: PostgresHandle
   destination: PostgresHandle
+  /** Only in a stack that was asked for it. */
+  redshift?: RedshiftEmulatorHandle
 }
 
 type ServerName = 'primary' | 'replica' | 'destination'
@@ -47,8 +51,31 @@ function kafkaOptions({ ports, podSide }: StackConfig, state: string) {
   } satisfies KafkaOptions
 }
 
-/** Starts the services that do not run, on the data they have, and waits until all answer. */
-export async function startServices(config: StackConfig, state: string): Promise<StackServices> {
+const redshiftFolder = (state: string) => join(state, 'redshift')
+
+function redshiftEmulator(config: StackConfig, state: string): Promise<RedshiftEmulatorHandle> {
+  const { ports, podSide } = config
+  return describeRedshiftEmulator({
+    dir: redshiftFolder(state),
+    logFile: join(state, 'redshift.log'),
+    // Pods and this machine reach it by one address, so that both can use the same URLs.
+    host: podSide.host,
+    ports: { s3: ports.s3, dataApi: ports.redshift },
+    postgresUrl: existingPostgres(postgresOptions(config, state, 'destination')).url,
+    lifetime: 'detached',
+  })
+}
+
+/**
+ * Starts the services that do not run, on the data they have, and waits until all answer.
+ *
+ * @param redshift also the Redshift emulator, on the destination's server; once started it belongs to the stack
+ */
+export async function startServices(
+  config: StackConfig,
+  state: string,
+  redshift: boolean,
+): Promise<StackServices> {
   const databases = async () => {
     const primary = await startPrimary(postgresOptions(config, state, 'primary'))
     const replica = await startReplica(primary, postgresOptions(config, state, 'replica'))
@@ -64,7 +91,10 @@ export async function startServices(config: StackConfig, state: string): Promise
     startPostgres(postgresOptions(config, state, 'destination')),
     broker(),
   ])
-  return { ...source, destination, kafka }
+  if (!redshift && !existsSync(redshiftFolder(state))) return { ...source, destination, kafka }
+  const emulator = await redshiftEmulator(config, state)
+  await emulator.start()
+  return { ...source, destination, kafka, redshift: emulator }
 }
 
 /** The services of a stack that was started before, running or not. */
@@ -75,5 +105,6 @@ export async function existingServices(config: StackConfig, state: string): Prom
     primary: postgres('primary'),
     replica: postgres('replica'),
     destination: postgres('destination'),
+    ...(existsSync(redshiftFolder(state)) && { redshift: await redshiftEmulator(config, state) }),
   }
 }

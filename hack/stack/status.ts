@@ -17,7 +17,7 @@ export async function status(paths: StackPaths, log: (line: string) => void): Pr
     log('the stack is down')
     return false
   }
-  const { kafka, ...servers } = await existingServices(config, paths.state)
+  const { kafka, redshift, ...servers } = await existingServices(config, paths.state)
   const cluster = await stackCluster(paths, log)
   const lines: Line[] = [
     ...Object.entries(servers).map(([name, server]) => ({
@@ -32,6 +32,16 @@ export async function status(paths: StackPaths, log: (line: string) => void): Pr
       address: [kafka.bootstrap, ...kafka.more].join(' and '),
       log: kafka.logFile,
     },
+    ...(redshift
+      ? [
+          {
+            name: 'redshift',
+            pid: redshift.pid(),
+            address: `${redshift.dataUrl} and ${redshift.s3Url}, an emulator`,
+            log: redshift.logFile,
+          },
+        ]
+      : []),
     ...cluster.daemons().map((part) => ({
       name: part.name,
       pid: part.running()?.pid,

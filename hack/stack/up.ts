@@ -7,7 +7,7 @@ import { kafkaJars } from '../services/kafka/jars.ts'
 import { chooseConfig } from './config.ts'
 import { prepareDatabases } from './databases.ts'
 import { down } from './down.ts'
-import { renderEnv, stackVariables } from './env-file.ts'
+import { redshiftVariables, renderEnv, stackVariables } from './env-file.ts'
 import { machineOwner, setMachineOwner } from './owner.ts'
 import { pathsOfState, type StackPaths } from './paths.ts'
 import { existingServices, startServices } from './services.ts'
@@ -16,6 +16,8 @@ import { stackCluster, stackConfig } from './stack.ts'
 export interface UpOptions {
   /** Ends the stack of another checkout that is in the way, instead of refusing. */
   replace: boolean
+  /** With the Redshift emulator. */
+  redshift: boolean
   log: (line: string) => void
 }
 
@@ -23,8 +25,8 @@ export interface UpOptions {
  * Starts the stack, or what of it does not run, and waits until all of it answers. Fails when the stack of another
  * checkout runs and `replace` is not set, as there can be one on a machine.
  */
-export async function up(paths: StackPaths, { replace, log }: UpOptions) {
-  if (await isUp(paths, log)) {
+export async function up(paths: StackPaths, { replace, redshift, log }: UpOptions) {
+  if (await isUp(paths, redshift, log)) {
     log('the stack is up already')
     return
   }
@@ -38,24 +40,32 @@ export async function up(paths: StackPaths, { replace, log }: UpOptions) {
   const config = await remembered(paths.configFile, () => chooseConfig(podSide))
 
   const began = Date.now()
-  const [access] = await Promise.all([
+  const [access, services] = await Promise.all([
     cluster.start(),
-    startServices(config, paths.state).then((services) => prepareDatabases(services, config)),
+    startServices(config, paths.state, redshift).then(async (started) => {
+      await prepareDatabases(started, config)
+      return started
+    }),
   ])
   await importImage(cluster, paths)
   writeKubectl(paths.kubectl, access)
   const image = builtTag(paths.imageArchive)
-  const variables = stackVariables(config, paths, access.kubeconfig, image)
+  const variables = {
+    ...stackVariables(config, paths, access.kubeconfig, image),
+    ...(services.redshift && redshiftVariables(services.redshift)),
+  }
   writeFileSync(paths.envFile, renderEnv(variables), { mode: 0o600 })
   log(
     `the stack is up after ${Math.round((Date.now() - began) / 1000)} s; its addresses are in out/stack.env`,
   )
 }
 
-async function isUp(paths: StackPaths, log: (line: string) => void): Promise<boolean> {
+async function isUp(paths: StackPaths, redshift: boolean, log: (line: string) => void): Promise<boolean> {
   const config = stackConfig(paths)
   if (!config || !existsSync(paths.envFile)) return false
-  const services = Object.values(await existingServices(config, paths.state))
+  const existing = await existingServices(config, paths.state)
+  if (redshift && !existing.redshift) return false
+  const services = Object.values(existing)
   const cluster = await stackCluster(paths, log)
   return services.every((service) => service.pid() !== undefined) && (await cluster.isUp())
 }
