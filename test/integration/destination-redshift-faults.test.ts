@@ -98,6 +98,9 @@ async function backfill(world: World, uid: string): Promise<void> {
     if (!found) await ledger().recordHeld(row, hold(uid, 'Truncate'), world.signal())
   })
   for (;;) {
+    // Killed after the last commit, before its answer: all is copied, and no further attempt has anything to do.
+    const known = await insist(() => ledger().readBackfill(uid, world.signal()))
+    if (known?.state === 'copied') return
     const begun = await insist(() => ledger().beginAttempt(uid, world.signal()))
     const fence: Fence = { uid, attempt: begun.attempt }
     const killed = await orKilled(world, () => attempt(world, fence))

@@ -1,0 +1,246 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { compareWithDestination } from '../../hack/demo/destination.ts'
+import { waitUntil } from '../../hack/demo/kube.ts'
+import { createShop, SHOP_TABLES } from '../../hack/demo/shop.ts'
+import { asSuperuser, createSite, OWNER, type Site } from '../../hack/demo/site.ts'
+import type { StackEnv } from '../../hack/demo/stack-env.ts'
+import { startWriteLoad } from '../../hack/demo/write-load.ts'
+import { startWorld, type World } from '../cluster/world.ts'
+import {
+  applyBackfill,
+  applyPipeline,
+  onSource,
+  PIPELINE,
+  type Stage,
+  waitForArrival,
+  waitForPhase,
+  waitForStreaming,
+} from '../e2e/support.ts'
+import { type Emulator, startEmulator } from '../emulator/emulator.ts'
+import type { Fault } from '../emulator/faults.ts'
+import { BUCKET, s3Server, useS3 } from './emulator-setup.ts'
+import { tempDir } from './services.ts'
+
+// A whole Pipeline: API server, operator, capture, apply and backfills as processes, a primary with its replica, Kafka, and a
+// Redshift emulator with its S3 server as the destination.
+
+const ORDERS = 4_000
+const SCALE = ORDERS / 700_000
+const RATE = 120
+const NAMES = SHOP_TABLES.map(({ name }) => name)
+/** Quiet that an idle Pipeline is watched for, seconds. */
+const IDLE_SECONDS = Number(process.env.IDLE_SECONDS ?? 90)
+
+/** A bad day of the Data API and of S3. */
+const BAD_DAY: readonly Fault[] = [
+  { kind: 'throttle', probability: 0.1, times: 8 },
+  { kind: 'drop-request', probability: 0.05, times: 4 },
+  { kind: 'lose-response', probability: 0.05, times: 4 },
+  { kind: 'serialization-error', sql: '^(insert|delete|copy)', probability: 0.1, times: 6 },
+  { kind: 'abort', sql: '^(insert|copy|update)', probability: 0.1, times: 3 },
+  { kind: 'disconnect', probability: 0.02, times: 2 },
+  { kind: 's3-error', status: 503, probability: 0.2, times: 3 },
+  { kind: 's3-cut', bytes: 30, probability: 0.2, times: 2 },
+]
+
+useS3()
+let world: World
+let emulator: Emulator
+let site: Site
+let stage: Stage
+let env: StackEnv
+
+beforeAll(async () => {
+  world = await startWorld(tempDir('world'))
+  emulator = await startEmulator({
+    postgresUrl: world.destination.url,
+    everyDatabase: true,
+    s3: s3Server(),
+    statementLog: 'out/redshift-statements.jsonl',
+  })
+  const { endpoint, accessKeyId, secretAccessKey } = s3Server()
+  env = {
+    ...world.env,
+    REDSHIFT_DATA_URL: emulator.url,
+    POD_REDSHIFT_DATA_URL: emulator.url,
+    POD_S3_URL: endpoint,
+    S3_BUCKET: BUCKET,
+    S3_ACCESS_KEY_ID: accessKeyId,
+    S3_SECRET_ACCESS_KEY: secretAccessKey,
+  }
+  site = await createSite(env, world.local.cluster, 'redshift', 'redshift')
+  stage = { env, cluster: world.local.cluster, site }
+  await asSuperuser(site.sourceUrl, async (client) => {
+    await client.query(`SET ROLE ${OWNER}`)
+    await createShop(client, SCALE)
+  })
+}, 300_000)
+
+afterAll(async () => {
+  await world?.stop()
+  await emulator?.close()
+})
+
+const kill = (component: 'apply' | 'backfill') =>
+  world.local.kubelet.kill9(
+    (pod) => pod.namespace === site.namespace && pod.labels['app.kubernetes.io/component'] === component,
+  )
+
+/** A change at the end of each table says that all before it is there. */
+async function arrived(): Promise<void> {
+  await waitForArrival(
+    stage,
+    `INSERT INTO orders (customer, status, amount, note) VALUES (0, 'mark', 0, $1)`,
+    'SELECT 1 FROM orders WHERE note = $1',
+  )
+  await waitForArrival(
+    stage,
+    'INSERT INTO documents (title, body) VALUES ($1, $1)',
+    'SELECT 1 FROM documents WHERE title = $1',
+  )
+  await waitForArrival(
+    stage,
+    `INSERT INTO events (at, kind) VALUES ('2026-02-01', $1)`,
+    'SELECT 1 FROM events WHERE kind = $1',
+  )
+}
+
+async function expectEqual(): Promise<void> {
+  await arrived()
+  for (const table of SHOP_TABLES) {
+    const result = await compareWithDestination(env, site, {
+      source: table,
+      destination: table,
+      key: table.key,
+    })
+    expect([table.name, result.different, result.examples]).toEqual([table.name, 0, []])
+    expect(result.rows).toBeGreaterThan(50)
+  }
+}
+
+/** Writes all the while that `work` takes. */
+async function underWrites(work: () => Promise<void>): Promise<void> {
+  const load = await startWriteLoad(site.sourceUrl, RATE)
+  try {
+    await work()
+  } finally {
+    await load.stop()
+  }
+  expect(load.changes()).toBeGreaterThan(0)
+}
+
+it('replicates tables under writes, while the warehouse and the workers have a bad day', async () => {
+  emulator.faults.set(BAD_DAY)
+  await underWrites(async () => {
+    await applyPipeline(stage, {
+      tables: SHOP_TABLES.map(({ schema, name }) => ({ schema, name })),
+      backfill: { chunkRows: 500 },
+    })
+    const streaming = waitForStreaming(stage, NAMES, 200)
+    for (let round = 0; round < 3; round += 1) {
+      await sleep(2_000)
+      kill('backfill')
+      kill('apply')
+    }
+    await streaming
+  })
+  emulator.faults.set([])
+  await expectEqual()
+}, 300_000)
+
+describe('an ad-hoc backfill', () => {
+  it.each(['DoNothing', 'Truncate', 'Drop'] as const)(
+    'with %s, its Job and apply killed on the way, ends equal',
+    async (destinationTable) => {
+      const name = `again-${destinationTable.toLowerCase()}`
+      await underWrites(async () => {
+        await applyBackfill(stage, name, 'orders', { destinationTable, backfill: { chunkRows: 100 } })
+        await waitForPhase(stage, name, ['Backfilling', 'Draining', 'Streaming'])
+        const killed = kill('backfill')
+        await sleep(1_000)
+        expect(killed + kill('apply')).toBeGreaterThan(0)
+        await waitForPhase(stage, name, ['Streaming'], 200)
+      })
+      await expectEqual()
+    },
+    300_000,
+  )
+})
+
+it('follows a column that is added, a VARCHAR that is widened and a number that is', async () => {
+  await underWrites(async () => {
+    await onSource(
+      stage,
+      `ALTER TABLE orders ADD COLUMN channel varchar(10) DEFAULT 'shop'`,
+      'ALTER TABLE orders ADD COLUMN score integer',
+      `UPDATE orders SET channel = 'web', score = 7 WHERE id % 10 = 0`,
+      'ALTER TABLE orders ALTER COLUMN "from" TYPE varchar(200)',
+      `UPDATE orders SET "from" = repeat('wide ', 40) WHERE id % 10 = 1`,
+      'ALTER TABLE orders ALTER COLUMN score TYPE bigint',
+      'UPDATE orders SET score = 5000000000 WHERE id % 10 = 2',
+    )
+    await sleep(1_000)
+  })
+  await expectEqual()
+}, 200_000)
+
+it('truncates with the source', async () => {
+  await onSource(stage, 'TRUNCATE documents', `INSERT INTO documents (title, body) VALUES ('one', 'left')`)
+  await arrived()
+  const result = await compareWithDestination(env, site, {
+    source: { schema: 'public', name: 'documents' },
+    destination: { schema: 'public', name: 'documents' },
+    key: ['id'],
+  })
+  expect([result.different, result.rows]).toEqual([0, 2])
+}, 200_000)
+
+it(
+  'sends nothing at all while nothing changes',
+  async () => {
+    const sent = () => Object.values(emulator.requests()).reduce((sum, count) => sum + count, 0)
+    // What the last test has begun comes to its end.
+    let last = -1
+    await waitUntil(
+      'the last request',
+      60,
+      async () => {
+        const settled = last === sent()
+        last = sent()
+        return settled
+      },
+      () => '',
+      10_000,
+    )
+    const before = emulator.requests()
+    await sleep(IDLE_SECONDS * 1000)
+    expect(emulator.requests()).toEqual(before)
+    const states = (await world.local.cluster.pipeline(site.namespace, PIPELINE))?.status?.tables
+    expect(states?.map(({ state }) => state)).toEqual(NAMES.map(() => 'Streaming'))
+  },
+  IDLE_SECONDS * 1000 + 120_000,
+)
+
+it('deletes what it has made when the Pipeline goes, but no rows', async () => {
+  const { cluster } = world.local
+  await cluster.patch(`/apis/millrace.dev/v1alpha1/namespaces/${site.namespace}/pipelines/${PIPELINE}`, {
+    spec: { deletionPolicy: 'Delete' },
+  })
+  await cluster.remove({
+    apiVersion: 'millrace.dev/v1alpha1',
+    kind: 'Pipeline',
+    metadata: { name: PIPELINE, namespace: site.namespace },
+  })
+  await waitUntil(
+    'the end of the Pipeline',
+    90,
+    async () => (await cluster.pipeline(site.namespace, PIPELINE)) === undefined,
+  )
+  const slots = await asSuperuser(site.sourceUrl, (client) =>
+    client.query('SELECT FROM pg_replication_slots WHERE database = current_database()'),
+  )
+  expect(slots.rowCount).toBe(0)
+  const rows = await asSuperuser(site.destinationUrl, (client) => client.query('SELECT FROM orders LIMIT 1'))
+  expect(rows.rowCount).toBe(1)
+}, 150_000)
