@@ -54,6 +54,8 @@ export const APPLY_STATES = ['Streaming', 'Held', 'Paused', 'Stopped', 'Failed']
  * - Backfilling: apply holds the table, chunks are copied.
  * - Draining: all chunks are durable, apply works through what gathered.
  * - Streaming: drained. Final.
+ * - Verifying: its Job compares the table with its source; only with `verify: Only`.
+ * - Verified: the comparison has ended, whatever it has found. Final.
  * - Cancelled, Failed: ended early, the table goes on from the queue. Final.
  */
 export const BACKFILL_PHASES = [
@@ -62,6 +64,8 @@ export const BACKFILL_PHASES = [
   'Backfilling',
   'Draining',
   'Streaming',
+  'Verifying',
+  'Verified',
   'Cancelled',
   'Failed',
 ] as const
@@ -78,6 +82,7 @@ export const COPY_STAGES = [
   'Copying',
   'Releasing',
   'Done',
+  'Verifying',
 ] as const
 
 /** The states of the ledger row of a backfill (rule R5), `None` before there is one. */
@@ -91,6 +96,10 @@ export const SCANS = ['Auto', 'Key', 'Ctid'] as const
 export const DELETES = ['Hard', 'Soft'] as const
 export const ON_GAP = ['Backfill', 'Halt'] as const
 export const DELETION_POLICIES = ['Delete', 'Retain'] as const
+/** When a TableBackfill compares the table with its source. */
+export const VERIFY = ['AfterBackfill', 'Only'] as const
+export const DIFFERENCE_KINDS = ['Changed', 'Missing', 'Extra'] as const
+export const VERIFY_RESULTS = ['Equal', 'Different'] as const
 export const DESTINATION_ACTIONS = ['DoNothing', 'Truncate', 'Drop'] as const
 
 /** What a problem is about; the operator turns it into the condition of the same part. */
@@ -146,6 +155,9 @@ export const SUCCEEDED_REASONS = [
   'PipelineGone',
   'GapInQueue',
   'TableStopped',
+  'Verifying',
+  'Equal',
+  'Different',
 ] as const
 
 export type PipelineState = (typeof PIPELINE_STATES)[number]

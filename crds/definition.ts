@@ -124,6 +124,12 @@ export const tableBackfillKind: Kind = {
       description: 'Rows that are copied.',
       jsonPath: '.status.copy.rowsCopied',
     },
+    {
+      name: 'Different',
+      type: 'integer',
+      description: 'Rows that a comparison found to differ.',
+      jsonPath: '.status.verify.rowsDifferent',
+    },
     AGE,
     {
       name: 'Schema',

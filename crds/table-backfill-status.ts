@@ -1,6 +1,13 @@
 /** The status of a TableBackfill. Each part has one writer, by server-side apply. */
 
-import { BACKFILL_CONDITIONS, BACKFILL_PHASES, BACKFILL_QUEUE_STATES, COPY_STAGES } from './api.ts'
+import {
+  BACKFILL_CONDITIONS,
+  BACKFILL_PHASES,
+  BACKFILL_QUEUE_STATES,
+  COPY_STAGES,
+  DIFFERENCE_KINDS,
+  VERIFY_RESULTS,
+} from './api.ts'
 import { conditions } from './conditions.ts'
 import { boolean, type Infer, list, object, oneOf, optional, string } from './schema.ts'
 import { code, count, lsn, MESSAGE_LENGTH, message, time } from './shapes.ts'
@@ -63,12 +70,45 @@ const queue = object(
   { description: 'What apply reports about this backfill. Written by the apply worker.' },
 )
 
+const example = object(
+  {
+    key: string({
+      description:
+        'Key of the row; of several columns as a JSON list. Values of other columns are never told.',
+      maxLength: 256,
+    }),
+    kind: oneOf(DIFFERENCE_KINDS, {
+      description: 'Changed: values differ. Missing: not in the destination. Extra: not in the source.',
+    }),
+  },
+  {},
+)
+
+const verify = object(
+  {
+    result: optional(
+      oneOf(VERIFY_RESULTS, { description: 'How the comparison ended; absent while it goes on.' }),
+    ),
+    rangesDone: count('Ranges of keys that were compared.'),
+    rangesTotal: count('Ranges of keys of the table.'),
+    rowsCompared: count('Rows that were compared.'),
+    rangesDifferent: count('Ranges in which rows differ.'),
+    rowsDifferent: count('Rows that differ for certain: no change in the queue or under way explains it.'),
+    rowsChanged: count('Rows of which values differ.'),
+    rowsMissing: count('Rows that are not in the destination.'),
+    rowsExtra: count('Rows that are not in the source.'),
+    rowsUndecided: count('Rows that changed so often that nothing could be said about them.'),
+    examples: optional(list(example, { description: 'Some of the rows that differ.', maxItems: 20 })),
+  },
+  { description: 'What the comparison has found. Written by the backfill worker.' },
+)
+
 export const tableBackfillStatus = object(
   {
     observedGeneration: count('The generation of the spec that this status is about.'),
     phase: optional(
       oneOf(BACKFILL_PHASES, {
-        description: 'Where the backfill stands. Streaming, Cancelled and Failed are final.',
+        description: 'Where the backfill stands. Streaming, Verified, Cancelled and Failed are final.',
       }),
     ),
     message: message('What it waits for, in words.'),
@@ -81,6 +121,7 @@ export const tableBackfillStatus = object(
     copiedTime: time('When the last chunk was in the destination.'),
     completionTime: time('When it ended.'),
     copy: optional(copy),
+    verify: optional(verify),
     queue: optional(queue),
   },
   { description: 'What was found. Written by the operator, and by the workers where said.' },
@@ -88,5 +129,6 @@ export const tableBackfillStatus = object(
 
 export type TableBackfillStatus = Infer<typeof tableBackfillStatus>
 export type CopyStatus = Infer<typeof copy>
+export type VerifyStatus = Infer<typeof verify>
 export type CopyFailure = Infer<typeof failed>
 export type QueueStatus = Infer<typeof queue>

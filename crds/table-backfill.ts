@@ -1,9 +1,19 @@
 /** The kind TableBackfill: one backfill of one table of one Pipeline. It runs once. */
 
-import { DESTINATION_ACTIONS } from './api.ts'
+import { DESTINATION_ACTIONS, VERIFY } from './api.ts'
 import type { CustomResource } from './metadata.ts'
-import { fixed } from './rules.ts'
-import { boolean, described, type Infer, type Input, integer, object, oneOf, string } from './schema.ts'
+import { fixed, showing } from './rules.ts'
+import {
+  boolean,
+  described,
+  type Infer,
+  type Input,
+  integer,
+  object,
+  oneOf,
+  optional,
+  string,
+} from './schema.ts'
 import { backfillOverrides } from './settings.ts'
 import { tableName } from './shapes.ts'
 import type { tableBackfillStatus } from './table-backfill-status.ts'
@@ -37,6 +47,12 @@ export const tableBackfillSpec = object(
       default: {},
       rules: [{ rule: 'self == oldSelf', message: `backfill cannot be changed${CURE}` }],
     }),
+    verify: optional(
+      oneOf(VERIFY, {
+        description:
+          'Comparing the table with its source, row by row, while it streams on. AfterBackfill: once the backfill has drained, by another TableBackfill that the operator makes, named like this one with -verify. Only: nothing is copied, the streaming table is compared at once. Cannot be changed.',
+      }),
+    ),
     backoffLimit: integer({
       description: 'Attempts that may fail before the backfill is given up. Cannot be changed.',
       min: 0,
@@ -61,7 +77,25 @@ export const tableBackfillSpec = object(
       ],
     }),
   },
-  { description: 'What is wanted. All but suspend and cancel is fixed at creation.' },
+  {
+    description: 'What is wanted. All but suspend and cancel is fixed at creation.',
+    rules: [
+      {
+        rule: 'has(self.verify) == has(oldSelf.verify) && (!has(self.verify) || self.verify == oldSelf.verify)',
+        message: `verify cannot be changed${CURE}`,
+        fieldPath: '.verify',
+      },
+      showing(
+        {
+          rule: "!has(self.verify) || self.verify != 'Only' || self.destinationTable == 'DoNothing'",
+          message:
+            'verify Only copies nothing, so the destination table cannot be emptied before: leave destinationTable out, or set verify to AfterBackfill',
+          fieldPath: '.verify',
+        },
+        `'found destinationTable ' + self.destinationTable`,
+      ),
+    ],
+  },
 )
 
 export type TableBackfillSpec = Infer<typeof tableBackfillSpec>
@@ -75,4 +109,4 @@ export type TableBackfill = CustomResource<
 
 export type { Condition } from './conditions.ts'
 export type { BackfillOverrides } from './settings.ts'
-export type { CopyFailure, CopyStatus, QueueStatus } from './table-backfill-status.ts'
+export type { CopyFailure, CopyStatus, QueueStatus, VerifyStatus } from './table-backfill-status.ts'

@@ -3,7 +3,7 @@ import type { TableBackfill } from '../../crds/table-backfill.ts'
 import { tableKey } from '../context.ts'
 import { INITIAL } from '../labels.ts'
 import { pipelineFacts } from './collect.ts'
-import { isCalledOff, isCopied, isHeld, isTerminal, type JobFacts } from './facts.ts'
+import { isCalledOff, isCopied, isHeld, isTerminal, isVerification, type JobFacts } from './facts.ts'
 import type { Candidate } from './schedule.ts'
 
 /** A TableBackfill as the schedule sees it. */
@@ -29,6 +29,8 @@ function stateOf(
   job: JobFacts | undefined,
 ): Candidate['state'] {
   const facts = pipelineFacts(pipeline, backfill)
+  // It takes no place, but begins in its turn.
+  if (isVerification(backfill) && job !== undefined && !job.suspended) return 'apart'
   // Whoever counts the phases must never count more than the limit, so a place is free only once the status says so.
   const { phase } = backfill.status ?? {}
   const ended = phase === 'Preparing' || phase === 'Backfilling' ? 'running' : 'apart'
@@ -47,7 +49,7 @@ function ownsTable(
   pipeline: Pipeline | undefined,
   job: JobFacts | undefined,
 ): boolean {
-  if (isCopied(backfill, job)) return false
+  if (isVerification(backfill) || isCopied(backfill, job)) return false
   if (job?.active) return true
   if (isTerminal(backfill.status?.phase) || backfill.status?.queue?.state === 'Closed') return false
   if (isHeld(backfill)) return true

@@ -38,9 +38,15 @@ export interface JobFacts {
 
 const TERMINAL: ReadonlySet<BackfillPhase | undefined> = new Set<BackfillPhase | undefined>([
   'Streaming',
+  'Verified',
   'Cancelled',
   'Failed',
 ])
+
+/** It only compares: nothing is held or copied, so it has no part in the order of backfills. */
+export function isVerification(backfill: Pick<TableBackfill, 'spec'>): boolean {
+  return backfill.spec.verify === 'Only'
+}
 
 export function isTerminal(phase: BackfillPhase | undefined): boolean {
   return TERMINAL.has(phase)
@@ -48,6 +54,7 @@ export function isTerminal(phase: BackfillPhase | undefined): boolean {
 
 /** All chunks are durable; from here on a cancel or a failure changes nothing (rule R5). */
 export function isCopied(backfill: TableBackfill, job: JobFacts | undefined): boolean {
+  if (isVerification(backfill)) return false
   const { copy, queue } = backfill.status ?? {}
   // Changes that the copy builds on were lost before it was drained: then it was in vain.
   if (queue?.state === 'Closed') return false

@@ -6,6 +6,7 @@ import {
   isHeld,
   isSuspended,
   isTerminal,
+  isVerification,
   type JobFacts,
 } from './facts.ts'
 
@@ -37,6 +38,7 @@ const STAGES: Readonly<Record<CopyStage, string>> = {
   Copying: 'copying',
   Releasing: 'all chunks copied, writing the release',
   Done: 'copied',
+  Verifying: 'comparing with the source',
 }
 
 /**
@@ -46,11 +48,53 @@ const STAGES: Readonly<Record<CopyStage, string>> = {
 export function derivePhase(facts: BackfillFacts): Outcome | undefined {
   const { backfill, job } = facts
   if (isTerminal(backfill.status?.phase)) return undefined
+  if (isVerification(backfill)) return deriveVerification(facts)
   if (isCopied(backfill, job)) return copied(facts)
   if (backfill.status?.queue?.state === 'Closed') return closed(facts)
   if (isCalledOff(backfill, facts.pipeline)) return calledOff(facts)
   if (job?.failed) return failed(facts, job.failed, job.failures)
   return unfinished(facts)
+}
+
+function deriveVerification(facts: BackfillFacts): Outcome {
+  const { backfill, job } = facts
+  const {
+    result,
+    rowsDifferent = 0,
+    rowsCompared = 0,
+    rowsUndecided = 0,
+    examples = [],
+  } = backfill.status?.verify ?? {}
+  const undecided = rowsUndecided > 0 ? `; ${rowsUndecided} rows changed too often to be compared` : ''
+  if (result === 'Equal') {
+    const message = `${rowsCompared} rows compared, none differs${undecided}`
+    return ended('Verified', 'True', 'Equal', message, 'keep')
+  }
+  if (result === 'Different') {
+    const shown = examples.slice(0, 5).map(({ key, kind }) => `${key} (${kind})`)
+    const message = `${rowsDifferent} of ${rowsCompared} rows differ, such as ${shown.join(', ')}${undecided}: create a TableBackfill; with destinationTable Truncate it also removes extra rows`
+    return ended('Verified', 'False', 'Different', message, 'keep')
+  }
+  if (isCalledOff(backfill, facts.pipeline)) {
+    if (job)
+      return {
+        ...going('Verifying', 'Cancelled', 'cancelled; waiting until its pod has ended'),
+        job: 'delete',
+      }
+    return ended('Cancelled', 'False', 'Cancelled', 'cancelled: nothing was changed', 'delete')
+  }
+  if (job?.failed) return failed(facts, job.failed, job.failures)
+  if (job?.complete) {
+    const message = 'the comparison ended without telling what it has found: create another TableBackfill'
+    return ended('Failed', 'False', 'BackoffLimitExceeded', message, 'keep')
+  }
+  const outcome = unfinished(facts)
+  if (outcome.phase !== 'Preparing') return outcome
+  return {
+    ...outcome,
+    phase: 'Verifying',
+    reason: outcome.reason === 'Preparing' ? 'Verifying' : outcome.reason,
+  }
 }
 
 function copied(facts: BackfillFacts): Outcome {

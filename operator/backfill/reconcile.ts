@@ -8,6 +8,7 @@ import type { ReconcileResult } from '../runtime/controller.ts'
 import { isStatusWritten } from '../status.ts'
 import { collectFacts, jobFacts, jobOf, type ScheduleBoard } from './collect.ts'
 import { isTerminal, type JobFacts } from './facts.ts'
+import { createVerification } from './follow-up.ts'
 import { derivePhase, type Outcome } from './phase.ts'
 import { ownStatus } from './status.ts'
 
@@ -34,6 +35,9 @@ export async function reconcileBackfill(
   const outcome = derivePhase(collectFacts(context, board, backfill))
   if (!outcome) return {}
   await changeJob(context, backfill, outcome, signal)
+  if (outcome.phase === 'Streaming' && backfill.spec.verify === 'AfterBackfill') {
+    await createVerification(context, backfill, signal)
+  }
   await writeStatus(context, board, backfill, outcome, signal)
   return {}
 }
@@ -82,7 +86,7 @@ async function writeStatus(
     ;[backfill, outcome] = [fresh, again]
   }
   const status = ownStatus(collectFacts(context, board, backfill), outcome, context.now())
-  if (isStatusWritten(status, backfill.status, ['copy', 'queue'])) return
+  if (isStatusWritten(status, backfill.status, ['copy', 'queue', 'verify'])) return
   const ends = isTerminal(outcome.phase)
   const written = await kube.applyStatus<TableBackfill>(
     resource,

@@ -5,7 +5,7 @@ import { isCopied, isHeld, isTerminal } from './facts.ts'
 import type { Outcome } from './phase.ts'
 
 /** The operator's part of a TableBackfill's status. */
-export type OwnStatus = Omit<TableBackfillStatus, 'copy' | 'queue'>
+export type OwnStatus = Omit<TableBackfillStatus, 'copy' | 'queue' | 'verify'>
 
 export function ownStatus(facts: BackfillFacts, outcome: Outcome, now: Date): OwnStatus {
   const { backfill, job, place } = facts
@@ -40,7 +40,9 @@ export function ownStatus(facts: BackfillFacts, outcome: Outcome, now: Date): Ow
 
 /** `63%`; by chunks once there is a plan, and never 100 before all is copied. */
 export function progressOf(backfill: TableBackfill, copied: boolean): string | undefined {
-  if (copied) return '100%'
+  const { result, rangesDone = 0, rangesTotal } = backfill.status?.verify ?? {}
+  if (copied || result !== undefined) return '100%'
+  if (rangesTotal) return `${Math.min(99, Math.floor((rangesDone / rangesTotal) * 100))}%`
   const { chunksDone, chunksTotal, rowsCopied, rowsEstimated } = backfill.status?.copy ?? {}
   const share =
     chunksTotal !== undefined && chunksTotal > 1

@@ -7,7 +7,7 @@ import type {
   TableStatus,
 } from '../../crds/pipeline.ts'
 import type { TableBackfill } from '../../crds/table-backfill.ts'
-import { isTerminal } from '../backfill/facts.ts'
+import { isTerminal, isVerification } from '../backfill/facts.ts'
 import { cut } from '../conditions.ts'
 import { tableKey } from '../context.ts'
 import { tableProblems } from './plan-backfills.ts'
@@ -31,7 +31,8 @@ export function tableViews(
   const problems = new Map(
     tableProblems(pipeline).flatMap((problem) => (problem.table ? [[tableKey(problem.table), problem]] : [])),
   )
-  const ofTable = Map.groupBy(backfills, (backfill) => tableKey(backfill.spec.table))
+  const copies = backfills.filter((backfill) => !isVerification(backfill))
+  const ofTable = Map.groupBy(copies, (backfill) => tableKey(backfill.spec.table))
   return pipeline.spec.tables.map((table) => {
     const key = tableKey(table)
     const known = applied.get(key)

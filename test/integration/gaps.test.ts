@@ -200,7 +200,7 @@ async function open(
   name: string,
   tables: readonly string[],
   onGap: 'Backfill' | 'Halt',
-  replicas?: readonly [],
+  replicas?: [],
 ): Promise<Scene> {
   const site = await world.createSite(name)
   const source = (sql: string) => asSuperuser(site.sourceUrl, (client) => client.query(sql))

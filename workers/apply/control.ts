@@ -135,6 +135,11 @@ export function passControl(context: ControlContext) {
         await release(line, position)
         return undefined
       }
+      if (line.control === 'mark') {
+        await context.barrier()
+        await update(position, context.nextOffset, {})
+        return undefined
+      }
       const facts = controlFacts(line, context.row())
       const leaves = line.control === 'leave' && !env.seenScope(state.table).listed
       if (Object.keys(facts).length > 0) {

@@ -19,7 +19,8 @@ import { copyTable, surveyTable } from './attempt.ts'
 import type { Attempt, Job } from './context.ts'
 import { obtainHold } from './hold.ts'
 import { assertServers } from './server.ts'
-import { chooseServer, copySettings } from './settings.ts'
+import { chooseServer, copySettings, verifyServer } from './settings.ts'
+import { verifyTable } from './verify.ts'
 
 /** What a job is started with. */
 export interface JobInput {
@@ -45,7 +46,7 @@ export async function bringToEnd(
   input: JobInput,
   fenced: MillraceError | undefined,
   signal: AbortSignal,
-): Promise<LedgerBackfill> {
+): Promise<LedgerBackfill | 'verified'> {
   const { uid, report, log } = job
   const { env, secrets } = input
   report.stage('Connecting')
@@ -63,7 +64,8 @@ export async function bringToEnd(
   })
   try {
     await destination.check(signal)
-    const row = await destination.ledger.readBackfill(uid, signal)
+    const isVerify = backfill.spec.verify === 'Only'
+    const row = isVerify ? undefined : await destination.ledger.readBackfill(uid, signal)
     if (row?.state === 'drained' || row?.state === 'closed') return row
     if (row?.state === 'held' && fenced) throw fenced.code === 'Fenced' ? takenOver(fenced) : fenced
     const primary = sourceTarget(spec, secrets, PROCESS)
@@ -76,7 +78,7 @@ export async function bringToEnd(
       const { table, field, filter } = settings
       const readDefinition = () => readTableDefinition(control, table, { field, filter })
       const definition = await readDefinition()
-      checkReplicable(definition, field)
+      if (!isVerify) checkReplicable(definition, field)
       const replicas = replicaTargets(spec, secrets, PROCESS)
       const attempt: Attempt = {
         ...job,
@@ -88,10 +90,17 @@ export async function bringToEnd(
         control,
         definition,
         readDefinition,
-        readFrom: chooseServer(settings, definition, replicas.length),
+        readFrom: isVerify
+          ? verifyServer(settings, replicas.length)
+          : chooseServer(settings, definition, replicas.length),
         signal,
       }
-      return holdAndCopy(attempt, row)
+      if (!isVerify) return holdAndCopy(attempt, row)
+      const findings = (await verifyTable(attempt)).status()
+      const result = (findings.rowsDifferent ?? 0) === 0 ? 'Equal' : 'Different'
+      report.verified({ ...findings, result })
+      log.info({ ...findings, examples: undefined, result }, 'Verified')
+      return 'verified'
     })
   } finally {
     await destination.close()

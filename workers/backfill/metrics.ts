@@ -8,6 +8,10 @@ export interface BackfillMetrics {
   chunk(result: { readonly rows: bigint; readonly bytes: bigint }, seconds: number): void
   chunkFailed(code: string): void
   attemptFailed(code: string): void
+  /** A range was compared. */
+  compared(rows: number): void
+  /** Rows that differ for certain. */
+  different(rows: number): void
 }
 
 export function createMetrics(registry: Registry): BackfillMetrics {
@@ -45,6 +49,21 @@ export function createMetrics(registry: Registry): BackfillMetrics {
     labelNames: ['of', 'code'],
     registers,
   })
+  const comparedRows = new Counter({
+    name: 'millrace_verify_rows_total',
+    help: 'Rows compared with the source.',
+    registers,
+  })
+  const ranges = new Counter({
+    name: 'millrace_verify_ranges_total',
+    help: 'Ranges of keys compared with the source.',
+    registers,
+  })
+  const differences = new Gauge({
+    name: 'millrace_verify_different_rows',
+    help: 'Rows found to differ from the source for certain.',
+    registers,
+  })
   return {
     stage(stage) {
       for (const each of COPY_STAGES) stages.set({ stage: each }, each === stage ? 1 : 0)
@@ -56,6 +75,11 @@ export function createMetrics(registry: Registry): BackfillMetrics {
       seconds.observe(duration)
     },
     chunkFailed: (code) => failures.inc({ of: 'chunk', code }),
+    compared(count) {
+      comparedRows.inc(count)
+      ranges.inc()
+    },
+    different: (count) => differences.set(count),
     attemptFailed: (code) => failures.inc({ of: 'attempt', code }),
   }
 }

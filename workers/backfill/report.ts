@@ -1,5 +1,5 @@
 import type { CopyStage } from '../../crds/api.ts'
-import type { CopyStatus } from '../../crds/table-backfill.ts'
+import type { CopyStatus, VerifyStatus } from '../../crds/table-backfill.ts'
 import type { MillraceError } from '../../lib/errors.ts'
 import { cutMessage } from '../runtime/problems.ts'
 import type { StatusWriter } from '../runtime/status.ts'
@@ -15,6 +15,8 @@ export interface Report {
   trouble(error: MillraceError): void
   facts(facts: Partial<Omit<CopyStatus, 'stage' | 'message' | 'code' | 'failed'>>): void
   progress(progress: Progress): void
+  /** What a comparison has found so far. */
+  verified(verify: VerifyStatus): void
   /** Why the process ends without success. */
   failed(error: MillraceError): void
   /** Resolves when it is all written. */
@@ -23,12 +25,13 @@ export interface Report {
 
 export function createReport(writer: StatusWriter, onStage: (stage: CopyStage) => void): Report {
   let copy: CopyStatus = {}
+  let verify: VerifyStatus | undefined
 
   function write(changes: Partial<CopyStatus>, urgent: boolean): void {
     const merged: Record<string, unknown> = { ...copy, ...changes }
     for (const [name, value] of Object.entries(merged)) if (value === undefined) delete merged[name]
     copy = merged as CopyStatus
-    writer.set({ copy }, { urgent })
+    writer.set({ copy, ...(verify && { verify }) }, { urgent })
   }
   const cleared = { message: undefined, code: undefined } as unknown as Partial<CopyStatus>
 
@@ -48,6 +51,10 @@ export function createReport(writer: StatusWriter, onStage: (stage: CopyStage) =
     facts: (facts) => write(facts, false),
     progress({ chunksDone, chunksTotal, rows, bytes }) {
       write({ chunksDone, chunksTotal, rowsCopied: Number(rows), bytesCopied: Number(bytes) }, false)
+    },
+    verified(found) {
+      verify = found
+      write({}, found.result !== undefined)
     },
     failed(error) {
       const { code, retryable } = error

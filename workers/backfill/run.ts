@@ -59,6 +59,7 @@ export async function runBackfill(context: Input): Promise<void> {
   context.health.setReady(true)
   try {
     const row = await Promise.race([persist(job, context, signal, () => progressed), own.done])
+    if (row === 'verified') return
     if (row.state === 'closed') {
       closed = closedError(row)
       throw closed
@@ -84,7 +85,7 @@ async function persist(
   context: Input,
   signal: AbortSignal,
   progressed: () => number,
-): Promise<LedgerBackfill> {
+): Promise<LedgerBackfill | 'verified'> {
   const { report, metrics, log } = job
   const backoff = createBackoff(1_000, 30_000)
   let fenced: MillraceError | undefined

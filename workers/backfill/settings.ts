@@ -114,6 +114,14 @@ export function chooseServer(
   return value ?? (replicas > 0 ? 'Replica' : 'Primary')
 }
 
+/** Which server a comparison reads: as for a copy, but that it never needs the primary. */
+export function verifyServer(
+  { readFrom }: Pick<CopySettings, 'readFrom'>,
+  replicas: number,
+): 'Replica' | 'Primary' {
+  return replicas > 0 && readFrom.value !== 'Primary' ? 'Replica' : 'Primary'
+}
+
 function keyless(message: string, field: string): MillraceError {
   return new MillraceError('NoUsableKey', message, { field })
 }

@@ -37,7 +37,7 @@ export function parseMessage(content: Buffer, slot: string): TableMessage | unde
   const message = parsed as Partial<Record<string, unknown>>
   const isTable = typeof message.schema === 'string' && typeof message.table === 'string'
   if (message.slot !== slot || !isTable) return undefined
-  const kinds: readonly unknown[] = ['hold', 'release', 'join', 'leave', 'gap']
+  const kinds: readonly unknown[] = ['hold', 'release', 'join', 'leave', 'gap', 'mark']
   return kinds.includes(message.kind) ? (message as unknown as TableMessage) : undefined
 }
 

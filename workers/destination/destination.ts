@@ -1,5 +1,7 @@
 import type { Position } from '../source/position.ts'
 import type { Column, TableDefinition, TableName } from '../source/table.ts'
+import type { RangeDigest, RowDigest } from '../source/verify-read.ts'
+import type { VerifyRange, VerifySide } from '../source/verify-sql.ts'
 import type { ChunkRange, Fence, Ledger, LedgerBackfill, LedgerTable } from './ledger.ts'
 
 /**
@@ -64,8 +66,26 @@ export interface Destination {
   /** Loads one chunk durably exactly once (invariant I9): rows and chunk row commit together, under the fence. */
   writeChunk(request: ChunkRequest, signal: AbortSignal): Promise<ChunkResult>
 
+  /**
+   * Prepares comparing the table with its source; undefined where that cannot be done yet. Throws `DestinationChanged` when
+   * table or columns are missing.
+   */
+  compare?(target: TableName, definition: TableDefinition, signal: AbortSignal): Promise<Comparison>
+
   /** Idempotent. */
   close(): Promise<void>
+}
+
+/**
+ * The destination's half of a comparison, by key. Values are compared as the destination stores them: `source` says how the
+ * source has to be read so that what is equal there has equal checksums here.
+ */
+export interface Comparison {
+  readonly source: VerifySide
+  digest(range: VerifyRange, signal: AbortSignal): Promise<RangeDigest>
+  rows(range: VerifyRange, signal: AbortSignal): Promise<RowDigest[]>
+  /** Rows that are not there are left out. */
+  byKeys(keys: readonly (readonly string[])[], signal: AbortSignal): Promise<RowDigest[]>
 }
 
 /** A destination table as far as it shows what was done to it. */

@@ -80,7 +80,14 @@ export type RowLine = InsertLine | UpdateLine | DeleteLine | TruncateLine
  *
  * `tx`/`seq` are the position, as for rows; `lsn` is the *end* of the commit (rule R3).
  */
-export type ControlLine = HoldLine | ReleaseLine | JoinLine | LeaveLine | GapLine | TableChangedLine
+export type ControlLine =
+  | HoldLine
+  | ReleaseLine
+  | JoinLine
+  | LeaveLine
+  | GapLine
+  | MarkLine
+  | TableChangedLine
 
 interface ControlBase {
   readonly tx: string
@@ -103,6 +110,12 @@ export interface ReleaseLine extends ControlBase {
   readonly control: 'release'
   readonly lsn: string
   readonly uid: string
+}
+
+/** Apply makes what came before durable, and the ledger's position pass this: somebody waits for that. Changes nothing else. */
+export interface MarkLine extends ControlBase {
+  readonly control: 'mark'
+  readonly lsn: string
 }
 
 /** The table joined the publication here; changes before this are not in the queue. */
@@ -153,7 +166,7 @@ export type LogMessage =
       readonly uid: string
     }
   | {
-      readonly kind: 'join' | 'leave'
+      readonly kind: 'join' | 'leave' | 'mark'
       readonly slot: string
       readonly schema: string
       readonly table: string

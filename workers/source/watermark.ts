@@ -2,6 +2,8 @@ import { MillraceError } from '../../lib/errors.ts'
 import type { HoldLine } from '../queue/format.ts'
 import { leafTables } from './catalog.ts'
 import { type Connection, inTransaction } from './connect.ts'
+import { readLogEnd } from './identity.ts'
+import type { LSN } from './lsn.ts'
 import { commitDurably, emitMessage } from './messages.ts'
 import { isMember, type SourceNames } from './publication.ts'
 import { type TableName, tableLabel } from './table.ts'
@@ -104,4 +106,21 @@ export async function writeRelease(
       uid: mark.uid,
     })
   })
+}
+
+/**
+ * Writes a mark for a table. Once the ledger's position has come to the LSN that is returned, everything that was visible
+ * anywhere before this call is in the destination.
+ */
+export async function writeMark(connection: Connection, names: SourceNames, table: TableName): Promise<LSN> {
+  const { inserted } = await readLogEnd(connection)
+  await inTransaction(connection, async () => {
+    await emitMessage(connection, {
+      kind: 'mark',
+      slot: names.slot,
+      schema: table.schema,
+      table: table.name,
+    })
+  })
+  return inserted
 }

@@ -7,6 +7,7 @@ import type { DestinationOptions } from '../open.ts'
 import { runAction } from './action.ts'
 import { checkServer } from './check.ts'
 import { writeChunk } from './chunk.ts'
+import { openComparison } from './comparison.ts'
 import { describeTables, wasEmptied } from './describe.ts'
 import { ensureTable } from './ensure-table.ts'
 import { unavailable } from './failures.ts'
@@ -82,6 +83,7 @@ export function openPostgresDestination(options: PostgresDestinationOptions): De
     flush: (batch, signal) => flush(context, cache, batch, signal),
     runAction: (request, signal) => runAction(context, request, signal),
     writeChunk: (request, signal) => writeChunk(context, request, signal),
+    compare: (table, definition, signal) => openComparison(context.sessions, table, definition, signal),
     close: () => sessions.close(),
   }
 }

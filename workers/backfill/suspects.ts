@@ -1,0 +1,83 @@
+import type { RowDigest } from '../source/verify-read.ts'
+
+/** A row that was not the same on both sides when it was last looked at, which a change under way may explain. */
+export interface Suspect {
+  readonly key: readonly string[]
+  /** Number of the range in which it was found. */
+  readonly range: number
+  /** Brackets in a row in which it differed although the source did not change it. */
+  readonly confirmed: number
+  readonly brackets: number
+}
+
+export type DifferenceKind = 'Changed' | 'Missing' | 'Extra'
+
+/**
+ * What was seen of a row in one bracket: read at the source, then at the destination once that had everything which was
+ * visible at the source by then, then at the source again once that had everything which the destination could have.
+ */
+export interface Bracket {
+  readonly before: RowDigest | undefined
+  readonly destination: RowDigest | undefined
+  readonly after: RowDigest | undefined
+}
+
+export type Verdict =
+  | { readonly kind: 'equal' }
+  | { readonly kind: 'again'; readonly suspect: Suspect }
+  | { readonly kind: 'undecided' }
+  | { readonly kind: 'different'; readonly how: DifferenceKind }
+
+/**
+ * Twice, because a row that is nowhere at the source has no version that would show that it came and went in between, and
+ * because a primary shows a transaction a moment after its log has it.
+ */
+const CONFIRMATIONS = 2
+const MOST_BRACKETS = 30
+
+/**
+ * A row differs only if nothing that is queued or under way can explain it: the source had it unchanged all through the
+ * bracket, so whatever position the destination stood at in between, it should have held just that.
+ */
+export function judgeBracket(suspect: Suspect, { before, destination, after }: Bracket): Verdict {
+  const hash = destination?.hash
+  // In between it was changed to what the destination has, or from it: the destination follows.
+  if (hash === before?.hash || hash === after?.hash) return { kind: 'equal' }
+  const brackets = suspect.brackets + 1
+  const stable = before?.version === after?.version
+  const confirmed = stable ? suspect.confirmed + 1 : 0
+  if (confirmed >= CONFIRMATIONS) return { kind: 'different', how: kindOf(after, destination) }
+  if (brackets >= MOST_BRACKETS) return { kind: 'undecided' }
+  return { kind: 'again', suspect: { ...suspect, confirmed, brackets } }
+}
+
+function kindOf(source: RowDigest | undefined, destination: RowDigest | undefined): DifferenceKind {
+  if (!source) return 'Extra'
+  return destination ? 'Changed' : 'Missing'
+}
+
+/** Keys of the rows that are not the same in both lists. */
+export function differingKeys(
+  source: readonly RowDigest[],
+  destination: readonly RowDigest[],
+): (readonly string[])[] {
+  const there = new Map(destination.map((row) => [keyText(row.key), row]))
+  const keys: (readonly string[])[] = []
+  for (const row of source) {
+    const text = keyText(row.key)
+    if (there.get(text)?.hash !== row.hash) keys.push(row.key)
+    there.delete(text)
+  }
+  for (const row of there.values()) keys.push(row.key)
+  return keys
+}
+
+/** Text that no other key has. */
+export function keyText(key: readonly string[]): string {
+  return JSON.stringify(key)
+}
+
+/** A key for people: the plain value where there is only one. */
+export function keyLabel(key: readonly string[]): string {
+  return key.length === 1 ? (key[0] ?? '') : JSON.stringify(key)
+}
