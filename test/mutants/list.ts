@@ -465,7 +465,7 @@ const GAPS: readonly Mutant[] = [
     rule: 'R22',
     without: 'the facts of a gap',
     edits: edit('workers/apply/facts.ts', [
-      "    case 'gap':\n      return LOST\n",
+      "    case 'gap':\n      return lostFacts(line.code, line.message)\n",
       "    case 'gap':\n      return {}\n",
     ]),
     killer: model(600, { seedRows: 4, weights: { loseSlot: 2 } }),
