@@ -317,7 +317,59 @@ describe('derivePhase', () => {
     else expect(outcome?.[1]).toMatch(message)
   })
 
-  it.each(['Streaming', 'Cancelled', 'Failed'] as const)('%s is final', (phase) => {
+  it.each<[string, Given, string, RegExp]>([
+    ['waiting', { place: { position: 1, behind: 'other' } }, 'Queued Unknown Queued keep', /position 1/],
+    [
+      'at work',
+      { job: {}, status: { startTime, copy: { stage: 'Verifying' } } },
+      'Verifying Unknown Verifying keep',
+      /^comparing with the source$/,
+    ],
+    [
+      'nothing found',
+      { job: { complete: true }, status: { startTime, verify: { result: 'Equal', rowsCompared: 7 } } },
+      'Verified True Equal keep',
+      /^7 rows compared, none differs$/,
+    ],
+    [
+      'something found',
+      {
+        job: {},
+        status: {
+          startTime,
+          verify: {
+            result: 'Different',
+            rowsCompared: 7,
+            rowsDifferent: 1,
+            rowsUndecided: 2,
+            examples: [{ key: '4', kind: 'Missing' }],
+          },
+        },
+      },
+      'Verified False Different keep',
+      /^1 of 7 rows differ, such as 4 \(Missing\); 2 rows changed too often/,
+    ],
+    [
+      'cancelled at work',
+      { job: {}, spec: { cancel: true } },
+      'Verifying Unknown Cancelled delete',
+      /waiting/,
+    ],
+    ['cancelled', { spec: { cancel: true } }, 'Cancelled False Cancelled delete', /nothing was changed/],
+    ['given up', { job: failedJob }, 'Failed False BackoffLimitExceeded keep', /gave up after 4/],
+    [
+      'ended without a word',
+      { job: { complete: true } },
+      'Failed False BackoffLimitExceeded keep',
+      /without telling/,
+    ],
+  ])('of a comparison: %s', (_, given, state, message) => {
+    const outcome = derive({ ...given, spec: { verify: 'Only', ...given.spec } })
+    expect(outcome?.[0]).toBe(state)
+    expect(outcome?.[1]).toMatch(message)
+  })
+
+  it.each(['Streaming', 'Verified', 'Cancelled', 'Failed'] as const)('%s is final', (phase) => {
     expect(
       derive({ status: { phase, queue: { state: 'Drained' } }, job: failedJob, spec: { cancel: true } }),
     ).toBeUndefined()

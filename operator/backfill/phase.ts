@@ -22,7 +22,14 @@ export interface Outcome {
 }
 
 /** Codes with which apply closes a backfill because changes are missing in the queue (rule R22). */
-const GAP_CODES: ReadonlySet<string> = new Set(['SlotLost', 'QueueLost', 'SourceChanged'])
+const GAP_CODES: ReadonlySet<string> = new Set([
+  'SlotLost',
+  'QueueLost',
+  'SourceChanged',
+  'PublicationChanged',
+  'LedgerChanged',
+  'DestinationChanged',
+])
 
 /** Reason of a failed Job condition when podFailurePolicy saw the exit code for wrong input. */
 const POD_FAILURE_POLICY = 'PodFailurePolicy'

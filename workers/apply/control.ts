@@ -3,7 +3,7 @@ import type { ControlLine, HoldLine, ReleaseLine } from '../queue/format.ts'
 import { parseLSN } from '../source/lsn.ts'
 import type { Position } from '../source/position.ts'
 import type { ApplyEnv } from './env.ts'
-import { controlFacts, DRAINED, endsDraining, type FactChange, stopFacts } from './facts.ts'
+import { controlFacts, DRAINED, endsDraining, type FactChange, REJOINED, stopFacts } from './facts.ts'
 import { type Ending, judgeHold, judgeKnownHold } from './hold.ts'
 import type { TableState } from './state.ts'
 import type { StreamEnd } from './stream.ts'
@@ -199,5 +199,6 @@ export function passControl(context: ControlContext) {
 
 function whyEnded(line: ControlLine): Ending {
   if (line.control === 'gap' || line.control === 'changed') return { code: line.code, message: line.message }
+  if (line.control === 'join') return { code: 'PublicationChanged', message: REJOINED }
   return { code: 'Cancelled', message: 'the table left the publication' }
 }

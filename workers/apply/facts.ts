@@ -45,7 +45,7 @@ function joinFacts({ state, position }: LedgerTable): FactChange {
   return first ? {} : lostFacts('PublicationChanged', REJOINED)
 }
 
-const REJOINED =
+export const REJOINED =
   'the table was out of the publication for a while, because it or the publication was altered, renamed or dropped by hand: changes may be missing; a backfill that empties the table cures it'
 
 /** Changes are missing, and the table goes on: rows may be wrong until a backfill empties it (rule R22). */
