@@ -72,7 +72,6 @@ export interface Slot {
 export const SYSTEM = '7000000000000000001'
 export const OID = 16_384
 export const KEYS = 5
-export const DEFAULT_D = '7'
 const STEP = 16n
 
 export type Source = ReturnType<typeof createSource>

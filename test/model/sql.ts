@@ -45,10 +45,6 @@ export class SqlError extends Error {
 const lsn = (value: bigint) =>
   `${(value >> 32n).toString(16)}/${(value & 0xffffffffn).toString(16)}`.toUpperCase()
 
-export function textLSN(value: bigint): string {
-  return lsn(value)
-}
-
 const source = () => world().source
 const clock = () => world().clock
 
