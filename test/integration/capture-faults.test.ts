@@ -436,6 +436,28 @@ describe('a source', () => {
     expect(controls(events)).toEqual(['join'])
   })
 
+  it('that is shut down while the queue is away is let go', async () => {
+    const primary = await startPrimary({ dir: join(tempDir(), 'primary') })
+    servers.push(primary)
+    const broker = await ownKafka()
+    const bed = await open('shutdown', { ...table, primary: primary.url, brokers: broker.bootstrap })
+    bed.run()
+    await bed.untilJoined('t')
+    await broker.kill9()
+    await bed.sql('insert into t select g, g from generate_series(1, 900) g')
+    const started = performance.now()
+    await primary.stop('fast')
+    // Heartbeats find out, and what is left of the farewell is not waited for longer than that.
+    expect(performance.now() - started).toBeLessThan(20_000)
+    await Promise.all([primary.start(), broker.start()])
+    await until(async () => bed.sql('insert into t values (-1, 0)').then(() => true), {
+      what: 'the source',
+      timeoutMs: 20_000,
+    })
+    const events = await bed.untilEvents('t', 'the last row', (all) => all.at(-1)?.row.id === '-1')
+    expect(await difference(bed, events)).toEqual([])
+  })
+
   it('with wal_level replica is refused with the cure, and captured once that is cured', async () => {
     const primary = await startPrimary({
       dir: join(tempDir(), 'primary'),
