@@ -20,7 +20,7 @@ const NAME = 'shop'
 const ROWS = 200
 /** Seconds within which it must be named. */
 const NAMED = 60
-const MENDED = 240
+const MENDED = 150
 /** A replica must have as much room as its primary. */
 const SETTINGS = { max_connections: 300, max_replication_slots: 60, max_wal_senders: 60 }
 
