@@ -222,11 +222,11 @@ function lastCommit(): bigint {
 function isAtRest(): boolean {
   const { cluster, store, topics, jobs, source } = world()
   if ([...cluster.backfills.values()].some(({ status }) => !isTerminal(status?.phase))) return false
-  if (
-    ![...cluster.backfills.keys()].some((name) => name.endsWith('initial')) &&
-    !cluster.pipeline.status?.tables?.[0]?.initialBackfill
-  )
-    return false
+  // A table that is complete already gets no initial backfill.
+  const hasInitial =
+    [...cluster.backfills.keys()].some((name) => name.endsWith('initial')) ||
+    cluster.pipeline.status?.tables?.[0]?.initialBackfill !== undefined
+  if (!hasInitial && !store.tables[0]?.historyComplete) return false
   if ([...jobs.values()].some(({ pod }) => pod)) return false
   const [row] = store.tables
   const topic = topics.get('ns.p.public.t')
