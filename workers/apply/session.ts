@@ -52,6 +52,7 @@ export async function runSession(
   /** By topic. */
   const workers = new Map<string, TableWorker>()
   let seen = scopeReader(watch.pipeline())
+  /** Labels of the tables of which an earlier process has reported that they stream with all their history. */
   const reported = new Set(first.status?.apply?.tables?.filter(isStreamed).map(tableLabel))
   const retentions = new Map<string, Retention>()
   const over = new AbortController()
@@ -116,7 +117,11 @@ export async function runSession(
         workers.delete(worker.topic)
         at.delete(label)
         retentions.delete(worker.topic)
-        if (worker.state.row === undefined && tables.get(label) === worker.state) tables.delete(label)
+        if (worker.state.row === undefined) {
+          // Given free, it may come back as a new one.
+          reported.delete(label)
+          if (tables.get(label) === worker.state) tables.delete(label)
+        }
         status.changed(true)
         // It may have been listed again in the meantime.
         startMissing(new Map())
