@@ -26,6 +26,11 @@ export interface ProcessKubelet {
   pods(): readonly RunningPod[]
   /** Kills every process whose pod matches, as a power cut would; the pod's restart policy decides what follows. */
   kill9(matches: (pod: RunningPod) => boolean): number
+  /**
+   * What a cut-off node does: the API server forgets the pods at once, so that others take their place, and their processes
+   * live on. Returns what ends those.
+   */
+  partition(matches: (pod: RunningPod) => boolean): () => void
   /** Ends all processes and the watch. */
   stop(): Promise<void>
 }
@@ -64,6 +69,8 @@ interface Entry {
   restarts: number
   readonly logFile: string
   readonly gone: AbortController
+  /** Nobody can reach it to end it. */
+  cutOff: boolean
 }
 
 const PODS: Resource = { group: '', version: 'v1', plural: 'pods', kind: 'Pod' }
@@ -91,7 +98,14 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     }
     if (pod.spec.nodeName && pod.spec.nodeName !== NODE) return
     const logFile = join(dir, 'logs', `${pod.metadata.namespace}-${pod.metadata.name}.log`)
-    const entry: Entry = { pod, child: undefined, restarts: 0, logFile, gone: new AbortController() }
+    const entry: Entry = {
+      pod,
+      child: undefined,
+      restarts: 0,
+      logFile,
+      gone: new AbortController(),
+      cutOff: false,
+    }
     entries.set(pod.metadata.uid, entry)
     if (pod.metadata.deletionTimestamp || isOver(pod)) void terminate(entry)
     else void run(entry).catch((error) => failPod(entry, error))
@@ -268,7 +282,7 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     if (entry.gone.signal.aborted) return
     entry.gone.abort()
     const { child, pod } = entry
-    if (child) {
+    if (child && !entry.cutOff) {
       const grace = pod.metadata.deletionGracePeriodSeconds ?? 30
       const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
       child.kill('SIGTERM')
@@ -292,7 +306,7 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
       deleted(pod) {
         const entry = entries.get(pod.metadata.uid)
         entry?.gone.abort()
-        entry?.child?.kill('SIGKILL')
+        if (!entry?.cutOff) entry?.child?.kill('SIGKILL')
         entries.delete(pod.metadata.uid)
       },
     },
@@ -300,20 +314,39 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     { minDelay: 100, maxDelay: 1_000 },
   ).catch(() => {})
 
-  const running = (): RunningPod[] =>
-    [...entries.values()].flatMap(({ pod, child, logFile }) =>
-      child?.pid === undefined
-        ? []
-        : [
-            {
-              name: pod.metadata.name,
-              namespace: pod.metadata.namespace,
-              labels: pod.metadata.labels ?? {},
-              pid: child.pid,
-              logFile,
-            },
-          ],
-    )
+  const shown = ({ pod, child, logFile }: Entry): RunningPod[] =>
+    child?.pid === undefined
+      ? []
+      : [
+          {
+            name: pod.metadata.name,
+            namespace: pod.metadata.namespace,
+            labels: pod.metadata.labels ?? {},
+            pid: child.pid,
+            logFile,
+          },
+        ]
+  const running = () => [...entries.values()].flatMap(shown)
+  const strays = new Set<ChildProcess>()
+
+  function partition(matches: (pod: RunningPod) => boolean): () => void {
+    const cut = [...entries.values()].filter((entry) => !entry.cutOff && shown(entry).some(matches))
+    const children = cut.flatMap(({ child }) => child ?? [])
+    for (const child of children) strays.add(child)
+    for (const entry of cut) {
+      entry.cutOff = true
+      const query = { gracePeriodSeconds: '0' }
+      void transport
+        .call({ method: 'DELETE', path: podPath(entry.pod), query }, stopped.signal)
+        .catch(() => {})
+    }
+    return () => {
+      for (const child of children) {
+        child.kill('SIGKILL')
+        strays.delete(child)
+      }
+    }
+  }
 
   return {
     pods: running,
@@ -322,10 +355,12 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
       for (const { pid } of victims) process.kill(pid, 'SIGKILL')
       return victims.length
     },
+    partition,
     async stop() {
       stopped.abort()
       await watching
       for (const { child } of entries.values()) child?.kill('SIGKILL')
+      for (const child of strays) child.kill('SIGKILL')
     },
   }
 }

@@ -9,6 +9,7 @@ import {
   startReplica,
 } from '../../hack/services/postgres.ts'
 import { type LocalCluster, startLocalCluster } from './local.ts'
+import { type Network, startNetwork } from './network.ts'
 
 /** A whole Millrace installation out of processes: cluster, broker, primary with replica, destination. */
 export interface World {
@@ -19,6 +20,8 @@ export interface World {
   readonly destination: PostgresHandle
   /** What a site needs to know; addresses that pods use are those of this machine. */
   readonly env: StackEnv
+  /** The network between pods and PostgreSQL. */
+  readonly network: Readonly<Record<'source' | 'replica' | 'destination', Network>>
   createSite(name: string): Promise<Site>
   stop(): Promise<void>
 }
@@ -28,7 +31,13 @@ export async function startWorld(
   dir: string,
   podEnvironment?: (labels: Readonly<Record<string, string>>) => Readonly<Record<string, string>>,
 ): Promise<World> {
-  const settings = { max_connections: 300, max_replication_slots: 60, max_wal_senders: 60 }
+  // Sessions whose client is silent end soon.
+  const settings = {
+    max_connections: 300,
+    max_replication_slots: 60,
+    max_wal_senders: 60,
+    wal_sender_timeout: '15s',
+  }
   const [local, kafka, primary, destination] = await Promise.all([
     startLocalCluster(join(dir, 'cluster'), podEnvironment),
     startKafka({ dir: join(dir, 'kafka') }),
@@ -36,6 +45,12 @@ export async function startWorld(
     startPostgres({ dir: join(dir, 'destination'), settings: { max_connections: 300 } }),
   ])
   const replica = await startReplica(primary, { dir: join(dir, 'replica'), settings })
+  const through = ({ host, port }: PostgresHandle) => startNetwork(host, port)
+  const network = {
+    source: await through(primary),
+    replica: await through(replica),
+    destination: await through(destination),
+  }
   const env: StackEnv = {
     KUBECONFIG: local.kubeconfig,
     KUBECTL: 'kubectl',
@@ -43,12 +58,12 @@ export async function startWorld(
     REPLICA_ADMIN_URL: replica.url,
     DEST_ADMIN_URL: destination.url,
     KAFKA_BROKERS: kafka.bootstrap,
-    POD_SOURCE_HOST: primary.host,
-    POD_SOURCE_PORT: String(primary.port),
-    POD_REPLICA_HOST: replica.host,
-    POD_REPLICA_PORT: String(replica.port),
-    POD_DEST_HOST: destination.host,
-    POD_DEST_PORT: String(destination.port),
+    POD_SOURCE_HOST: '127.0.0.1',
+    POD_SOURCE_PORT: String(network.source.port),
+    POD_REPLICA_HOST: '127.0.0.1',
+    POD_REPLICA_PORT: String(network.replica.port),
+    POD_DEST_HOST: '127.0.0.1',
+    POD_DEST_PORT: String(network.destination.port),
     POD_KAFKA_BROKERS: kafka.bootstrap,
     IMAGE: '',
   }
@@ -59,9 +74,11 @@ export async function startWorld(
     replica,
     destination,
     env,
+    network,
     createSite: (name) => createSite(env, local.cluster, name),
     async stop() {
       await local.stop()
+      await Promise.all(Object.values(network).map((proxy) => proxy.close()))
       await Promise.all([kafka.kill9(), replica.stop('immediate')])
       await Promise.all([primary.stop('immediate'), destination.stop('immediate')])
     },

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Kafka, logLevel } from 'kafkajs'
 import { asSuperuser, type Site } from '../../hack/demo/site.ts'
 import type { World } from '../cluster/world.ts'
 import type { Random } from './random.ts'
@@ -7,6 +8,8 @@ import type { Random } from './random.ts'
 interface Fault {
   readonly name: string
   readonly weight: number
+  /** It takes changes away for good, which must be noticed and mended. Not in each schedule. */
+  readonly loses?: true
   strike(world: World, site: Site, random: Random): Promise<void>
 }
 
@@ -17,6 +20,65 @@ const killPod =
       (pod) => pod.namespace === site.namespace && pod.labels['app.kubernetes.io/component'] === process,
     )
   }
+
+/** The node of a pod is cut off: another pod takes over while this one goes on, for a while or until all is over. */
+const cutOffPod =
+  (process: string): Fault['strike'] =>
+  async ({ local }, site, random) => {
+    const end = local.kubelet.partition(
+      (pod) => pod.namespace === site.namespace && pod.labels['app.kubernetes.io/component'] === process,
+    )
+    setTimeout(end, 1_000 + random.below(12_000)).unref()
+  }
+
+const pickNetwork = ({ network }: World, random: Random) =>
+  random.pick([network.source, network.replica, network.destination])
+
+/** Whatever keeps a table from being read is ended after a while, or ends what it is in the way of. */
+async function lockAndVacuum(site: Site, random: Random): Promise<void> {
+  await asSuperuser(site.sourceUrl, async (client) => {
+    const { rows } = await client.query<{ name: string }>(
+      `SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' ORDER BY 1`,
+    )
+    if (rows.length === 0) return
+    await client.query(`SET lock_timeout = '1s'`)
+    await client.query(`VACUUM (${random.chance(0.5) ? 'FULL' : 'FREEZE'}) ${random.pick(rows).name}`)
+  })
+}
+
+/** Drops the slot under whoever reads it. */
+async function dropSlot(site: Site): Promise<void> {
+  await asSuperuser(site.sourceUrl, async (client) => {
+    await client.query(
+      `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database() AND active`,
+    )
+    await client.query(
+      `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database() AND NOT active`,
+    )
+  })
+}
+
+/** Deletes all records of one of the site's topics, applied or not. */
+async function expireRecords({ kafka }: World, site: Site, random: Random): Promise<void> {
+  const client = new Kafka({ brokers: kafka.bootstrap.split(','), logLevel: logLevel.NOTHING })
+  const admin = client.admin()
+  await admin.connect()
+  try {
+    const topics = (await admin.listTopics()).filter(
+      (name) => name.includes(site.namespace) && !name.endsWith('__capture'),
+    )
+    if (topics.length === 0) return
+    const topic = random.pick(topics.sort())
+    const offsets = await admin.fetchTopicOffsets(topic)
+    await admin.deleteTopicRecords({
+      topic,
+      partitions: offsets.map(({ partition, high }) => ({ partition, offset: high })),
+    })
+  } finally {
+    await admin.disconnect()
+  }
+}
 
 /** Breaks one of Millrace's sessions on a server, as a network or an impatient administrator would. */
 const breakSession =
@@ -73,9 +135,35 @@ const FAULTS: readonly Fault[] = [
     weight: 3,
     strike: breakSession((site) => site.destinationUrl),
   },
+  { name: 'cut off capture', weight: 1, strike: cutOffPod('capture') },
+  { name: 'cut off apply', weight: 2, strike: cutOffPod('apply') },
+  { name: 'cut off a backfill', weight: 2, strike: cutOffPod('backfill') },
+  {
+    name: 'cut the network',
+    weight: 3,
+    strike: async (world, _site, random) => pickNetwork(world, random).cut(),
+  },
+  {
+    name: 'stall the network',
+    weight: 2,
+    async strike(world, _site, random) {
+      const goOn = pickNetwork(world, random).stall()
+      try {
+        await sleep(random.below(3_000))
+      } finally {
+        goOn()
+      }
+    },
+  },
+  {
+    name: 'leave connections half open',
+    weight: 0.3,
+    strike: async (world, _site, random) => pickNetwork(world, random).silence(),
+  },
+  { name: 'vacuum a table', weight: 2, strike: (_world, site, random) => lockAndVacuum(site, random) },
+  { name: 'drop the slot', weight: 1, loses: true, strike: (_world, site) => dropSlot(site) },
+  { name: 'expire records', weight: 1, loses: true, strike: expireRecords },
 ]
-
-const FAULT_NAMES = Object.fromEntries(FAULTS.map(({ name, weight }) => [name, weight]))
 
 /** Strikes at random until stopped. The log says what was done and when, in milliseconds from the start. */
 export function startFaults(
@@ -84,13 +172,17 @@ export function startFaults(
   random: Random,
 ): { stop(): Promise<readonly string[]> } {
   const stopping = new AbortController()
+  const losses = random.chance(0.25)
+  const weights = Object.fromEntries(
+    FAULTS.filter(({ loses }) => losses || !loses).map(({ name, weight }) => [name, weight]),
+  )
   const log: string[] = []
   const began = Date.now()
   const done = (async () => {
     while (!stopping.signal.aborted) {
       await sleep(200 + random.below(1_500), undefined, { signal: stopping.signal }).catch(() => {})
       if (stopping.signal.aborted) return
-      const name = random.weighted(FAULT_NAMES)
+      const name = random.weighted(weights)
       log.push(`${Date.now() - began} ${name}`)
       // A server that is just now down cannot be asked for its sessions.
       await FAULTS.find((fault) => fault.name === name)

@@ -22,14 +22,14 @@ export interface Outcome {
 
 const PIPELINE = 'torture'
 /** How long a schedule may take to come to rest, seconds. */
-const PATIENCE = 120
+const PATIENCE = 240
 
 /** One seeded schedule on a site of its own: writes, faults and backfills at random; then quiet, and the comparison. */
 export async function runSchedule(world: World, seed: string): Promise<Outcome> {
   const began = Date.now()
   const random = createRandom(seed)
   const site = await world.createSite(`torture-${seed}`)
-  const tables = randomTables(random.fork('tables'), 2 + random.below(2), false)
+  const tables = randomTables(random.fork('tables'), 1 + random.below(3), random.chance(0.25))
   await makeTables(site, tables, random.fork('rows'))
   const workload = await startWorkload({
     url: site.sourceUrl,
@@ -82,7 +82,10 @@ async function makeTables(site: Site, tables: readonly TortureTable[], random: R
   })
 }
 
-/** Ad-hoc backfills while everything goes wrong: all actions, cancels, deletes, suspends. Takes 5 to 15 s. */
+/**
+ * Ad-hoc backfills while everything goes wrong: all actions, cancels, deletes, suspends; tables leave and come back. Takes
+ * 3 to 9 s.
+ */
 async function backfillAtRandom(
   world: World,
   site: Site,
@@ -92,9 +95,20 @@ async function backfillAtRandom(
   const { cluster } = world.local
   const log: string[] = []
   const began = Date.now()
-  const end = began + 5_000 + random.below(10_000)
+  const end = began + 3_000 + random.below(6_000)
   for (let number = 0; Date.now() < end; number += 1) {
-    await sleep(random.below(3_000))
+    await sleep(random.below(2_000))
+    if (random.chance(0.12)) {
+      const left = random.pick(tables)
+      log.push(`${Date.now() - began} table ${left.name} is removed and added`)
+      await setTables(
+        world,
+        site,
+        tables.filter((each) => each !== left),
+      )
+      await sleep(random.below(3_000))
+      await setTables(world, site, tables)
+    }
     const table = random.pick(tables)
     const name = `adhoc-${number}`
     const action = random.pick(['DoNothing', 'Truncate', 'Drop'] as const)
@@ -104,7 +118,7 @@ async function backfillAtRandom(
       pipelineRef: { name: PIPELINE },
       table: { schema: table.schema, name: table.name },
       destinationTable: action,
-      backfill: { scan, readFrom },
+      backfill: { scan, readFrom: table.keyless ? 'Primary' : readFrom },
       backoffLimit: 50,
     })
     await cluster.apply(manifest)
@@ -121,6 +135,13 @@ async function backfillAtRandom(
     await cluster.patch(path, { spec: { suspend: false } })
   }
   return log
+}
+
+async function setTables(world: World, site: Site, tables: readonly TortureTable[]): Promise<void> {
+  const path = `/apis/millrace.dev/v1alpha1/namespaces/${site.namespace}/pipelines/${PIPELINE}`
+  await world.local.cluster.patch(path, {
+    spec: { tables: tables.map(({ schema, name }) => ({ schema, name })) },
+  })
 }
 
 /** Waits until nothing moves any more and both sides are equal; returns what is not, and why it thinks so. */
@@ -155,13 +176,14 @@ async function makeWhole(world: World, site: Site, tables: readonly TortureTable
     for (const table of broken) {
       if (busy.some(({ spec }) => spec.table.name === table.name)) continue
       const times = (asked.get(table.name) ?? 0) + 1
-      if (times > 3) return
+      if (times > 5) return
       asked.set(table.name, times)
       await cluster.apply(
         backfillManifest(site.namespace, `whole-${tables.indexOf(table)}-${times}`, {
           pipelineRef: { name: PIPELINE },
           table: { schema: table.schema, name: table.name },
           destinationTable: 'Truncate',
+          ...(table.keyless && { backfill: { scan: 'Ctid' as const, readFrom: 'Primary' as const } }),
           backoffLimit: 50,
         }),
       )
@@ -183,7 +205,7 @@ async function differences(world: World, site: Site, tables: readonly TortureTab
       const result = await compareTable(site.sourceUrl, site.destinationUrl, {
         source: table,
         destination: table,
-        key: table.key,
+        key: table.keyless ? [...table.key, ...Object.keys(table.values)] : table.key,
       })
       if (result.different > 0)
         found.push(`${label}: ${result.different} of ${result.rows} rows differ`, ...result.examples)
