@@ -3,13 +3,10 @@ import { type ChunkGroups, judgeChunk } from './chunk-group.ts'
 import { valueRejected } from './columns.ts'
 import type { RedshiftContext } from './context.ts'
 import { workName } from './ensure-table.ts'
-import { createRowScanner, type RowScanner } from './row-scanner.ts'
-import { createUpload } from './upload.ts'
+import type { RowScanner } from './row-scanner.ts'
+import { createRowStage } from './stage-rows.ts'
 
 const NOT_WRITTEN: ChunkResult = { rows: 0n, bytes: 0n, written: false }
-
-/** Compressed: between the 1 and 125 MB that Redshift likes, and small enough for two of them to be in memory for each reader. */
-const FILE_BYTES = 8 * 1024 * 1024
 
 /** `Destination.writeChunk`: reads into files, then commits together with the chunks that are ready at the same time. */
 export async function writeChunk(
@@ -31,36 +28,24 @@ export async function writeChunk(
     if (judge() === 'done') return NOT_WRITTEN
   }
   const columns = rules(request.definition)
-  const upload = createUpload({
-    objects: await files.objects(),
-    prefix: `${files.prefix}backfill/${fence.uid}-${fence.attempt}/${workName(plan, chunk)}-`,
-    fileBytes: FILE_BYTES,
-  })
-  const scanner = createRowScanner()
-  let bytes = 0n
+  const prefix = `${files.prefix}backfill/${fence.uid}-${fence.attempt}/${workName(plan, chunk)}-`
+  const stage = createRowStage(await files.objects(), prefix)
   try {
-    for await (const piece of request.read(signal)) {
-      bytes += BigInt(piece.length)
-      await upload.write(scanner.push(piece), signal)
-      refuseUnfit(scanner)
-    }
-    await upload.write(scanner.end(), signal)
-    const keys = await upload.finish(signal)
+    const { keys, rows, bytes, unfit } = await stage.write(request.read(signal), refuseUnfit, signal)
     await request.beforeCommit(signal)
-    const rows = BigInt(scanner.rows())
     const written = await groups.commit({ request, keys, rows, bytes }, signal)
     if (!written) {
       files.discard(keys)
       return NOT_WRITTEN
     }
-    for (const [index, count] of scanner.unfit) {
+    for (const [index, count] of unfit) {
       context.onUnfit(request.definition, columns[index]?.name ?? String(index), count)
     }
     return { rows, bytes, written: true }
   } catch (error) {
-    upload.abandon()
+    stage.abandon()
     // While a transaction may still be about to read them, they stay; the sweep comes for them.
-    if (!signal.aborted) files.discard(upload.keys)
+    if (!signal.aborted) files.discard(stage.keys)
     throw error
   }
 

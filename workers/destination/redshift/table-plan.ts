@@ -99,9 +99,8 @@ function layoutSQL(
       ? ` DISTSTYLE KEY DISTKEY (${quoteName(distKey ?? '')})`
       : ` DISTSTYLE ${style.toUpperCase()}`
   const sortKey = override?.sortKey ?? definition.key
-  return sortKey.length === 0
-    ? `${dist} SORTKEY AUTO`
-    : `${dist} COMPOUND SORTKEY (${sortKey.map(quoteName).join(', ')})`
+  // Without a sort key Redshift chooses one by itself (SORTKEY AUTO is its default).
+  return sortKey.length === 0 ? dist : `${dist} COMPOUND SORTKEY (${sortKey.map(quoteName).join(', ')})`
 }
 
 function alterTable(input: TablePlanInput, found: TargetTable): TablePlan {
