@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help up down status image demo torture model mutants crds lint test
+.PHONY: help up down status image demo torture model mutants crds lint test test-aws bench-staging redshift-grammar
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -51,3 +51,15 @@ lint: $(INSTALLED) ## Check style, formatting, types and dead code
 test: $(INSTALLED) ## Run every check and test; SKIP_E2E=1 leaves out what needs a cluster
 	@hack/packages.sh
 	@node test/run.ts
+
+test-aws: $(INSTALLED) ## Run the checks of the Redshift destination against a warehouse of yours; says which variables it needs
+	@hack/packages.sh
+	@node test/aws/main.ts
+
+redshift-grammar: $(INSTALLED) ## Parse every statement that the tests have sent to the Redshift emulator with sqlglot
+	@hack/packages.sh
+	@node test/redshift-grammar/main.ts
+
+bench-staging: $(INSTALLED) ## Measure staging of MB=617 megabytes in S3 against COPY into a file
+	@hack/packages.sh
+	@node test/bench/staging.ts

@@ -20,6 +20,7 @@ missing_packages() {
   have npm || echo npm
   have openssl || echo openssl
   have setpriv || echo util-linux
+  python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   have psql && have pgbench || echo postgresql-client
   docker_runs && return
   have containerd || echo containerd

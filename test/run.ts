@@ -26,6 +26,8 @@ interface VitestReport {
 
 const REPORTS = 'out/test'
 const STACK_ENV = 'out/stack.env'
+/** What the tests of the Redshift destination make the product send. */
+const STATEMENTS = 'out/redshift-statements.jsonl'
 
 async function run(command: string, args: readonly string[]): Promise<number> {
   const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] })
@@ -98,6 +100,11 @@ async function readReport(file: string): Promise<VitestReport | undefined> {
   }
 }
 
+/** Whether another grammar of Redshift than the emulator's takes every statement too. */
+function redshiftGrammar(): Promise<Outcome> {
+  return check('Redshift grammar', 'node', ['test/redshift-grammar/main.ts', STATEMENTS])
+}
+
 async function endToEnd(): Promise<Outcome[]> {
   if (process.env.SKIP_E2E === '1') {
     console.log('\n== e2e tests: left out, because SKIP_E2E=1')
@@ -118,12 +125,15 @@ async function endToEnd(): Promise<Outcome[]> {
 }
 
 await mkdir(REPORTS, { recursive: true })
+await rm(STATEMENTS, { force: true })
+const integration = (process.env.INTEGRATION ?? '').split(' ').filter(Boolean)
 const outcomes: Outcome[] = [
   await check('lint', 'biome', ['check', '.']),
   await check('types', 'tsc', ['--noEmit']),
   await check('dead code', 'knip', []),
   await suite('unit'),
-  await suite('integration', (process.env.INTEGRATION ?? '').split(' ').filter(Boolean), 2),
+  await suite('integration', integration, 2),
+  ...(integration.length === 0 || existsSync(STATEMENTS) ? [await redshiftGrammar()] : []),
   ...(await endToEnd()),
 ]
 

@@ -9,7 +9,7 @@ import { type Connection, openConnection } from '../../workers/source/connect.ts
 import { readChunk } from '../../workers/source/scan-read.ts'
 import type { TableDefinition } from '../../workers/source/table.ts'
 import { batch, chunkOf, claim, hard, nameOf, never, prepare } from './destination-postgres-fixture.ts'
-import { openTestWarehouse, type TestWarehouse, useS3 } from './destination-redshift-fixture.ts'
+import { type AnyWarehouse, openAnyWarehouse, useS3 } from './destination-redshift-fixture.ts'
 import { createDatabase } from './services.ts'
 
 /** A value that fits as it is, or one that does not, with what Truncate makes of it. */
@@ -232,7 +232,7 @@ const givenValue = (type: string, row: number): Value => {
 }
 
 useS3()
-let warehouse: TestWarehouse
+let warehouse: AnyWarehouse
 let source: Connection
 let definition: TableDefinition
 /** Output text of every value, by row; row 0 is all NULL. */
@@ -275,7 +275,7 @@ beforeAll(async () => {
   const rows = await source.query('select * from public.everything order by id')
   expect(definition.columns.filter(isLarge)).toHaveLength(19)
   texts = rows.map((row) => definition.columns.map(({ name }) => row[name] ?? null))
-  warehouse = await openTestWarehouse('redshift_types_warehouse')
+  warehouse = await openAnyWarehouse('redshift_types_warehouse')
 }, 600_000)
 
 afterAll(async () => {

@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Destination } from '../../workers/destination/destination.ts'
 import { batch, chunkOf, claim, define, nameOf, never, prepare } from './destination-postgres-fixture.ts'
-import { openTestWarehouse, type TestWarehouse, useS3 } from './destination-redshift-fixture.ts'
+import { type AnyWarehouse, openAnyWarehouse, useS3 } from './destination-redshift-fixture.ts'
 
 useS3()
-let warehouse: TestWarehouse
+let warehouse: AnyWarehouse
 let destination: Destination
 
 beforeAll(async () => {
-  warehouse = await openTestWarehouse('redshift_whole')
+  warehouse = await openAnyWarehouse('redshift_whole')
   destination = warehouse.open()
 })
 
