@@ -409,9 +409,23 @@ describe('with onGap Halt', () => {
         pipelineRef: { name: NAME },
         table: { name: 'one' },
         destinationTable: 'Truncate',
+        verify: 'AfterBackfill',
       }),
     )
     await untilStreaming(scene, ['one', 'two'])
+    await waitUntil(
+      'the verification',
+      MENDED,
+      async () => {
+        const found = await world.local.cluster.backfill(scene.site.namespace, 'cure-verify')
+        const succeeded = found?.status?.conditions?.find(({ type }) => type === 'Succeeded')
+        return found?.status?.phase === 'Verified' && succeeded?.reason === 'Equal'
+      },
+      async () =>
+        JSON.stringify(
+          (await world.local.cluster.backfill(scene.site.namespace, 'cure-verify'))?.status ?? 'none',
+        ),
+    )
     await untilEqual(scene, 'one')
   }, 300_000)
 })
