@@ -58,7 +58,12 @@ async function complaint(attempt: Promise<unknown>): Promise<string> {
 
 describe('wrong input', { timeout: 400_000 }, () => {
   it('is refused by the API server where it can know', async () => {
-    const { postgres } = stage().site.spec.destination
+    const postgres = {
+      host: 'h',
+      database: 'd',
+      credentialsSecretRef: { name: 'destination' },
+      ...stage().site.spec.destination.postgres,
+    }
     const redshift = { region: 'eu-central-1', workgroupName: 'w', database: 'd', s3: { bucket: 'bucket' } }
     expect(
       await complaint(applyPipeline(stage(), { tables: [], destination: { postgres, redshift } as never })),

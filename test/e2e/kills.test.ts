@@ -1,14 +1,17 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
+import type { Client } from 'pg'
 import { expect, it } from 'vitest'
 import { compareTable } from '../../hack/demo/compare.ts'
 import { waitUntil } from '../../hack/demo/kube.ts'
 import { asSuperuser } from '../../hack/demo/site.ts'
+import { quoteTable } from '../../lib/sql.ts'
 import { startRowLoad } from './row-load.ts'
 import {
   applyBackfill,
   applyPipeline,
   PIPELINE,
+  REDSHIFT,
   useStage,
   waitForArrival,
   waitForPhase,
@@ -25,12 +28,27 @@ const table = { schema: 'public', name: 'big' }
 /** Chunks of one backfill that are done, and when, straight from the ledger. */
 async function doneChunks(uid: string): Promise<Map<string, string>> {
   return await asSuperuser(stage().site.destinationUrl, async (client) => {
+    if (REDSHIFT) return await chunksOfTableLedger(client, uid)
     const result = await client.query<{ id: string; version: string }>(
       `SELECT plan || '/' || chunk AS id, xmin::text AS version FROM millrace.chunks WHERE uid = $1 AND state = 'done'`,
       [uid],
     )
     return new Map(result.rows.map(({ id, version }) => [id, version]))
   })
+}
+
+/** In Redshift each table has a ledger of its own, of which every row has a version. */
+async function chunksOfTableLedger(client: Client, uid: string): Promise<Map<string, string>> {
+  const tables = await client.query<{ ledger: string }>('SELECT ledger FROM millrace.tables')
+  const found = new Map<string, string>()
+  for (const { ledger } of tables.rows) {
+    const result = await client.query<{ id: string; version: string }>(
+      `SELECT id, version FROM ${quoteTable({ schema: 'millrace', name: ledger.trim() })} WHERE state = 'done' AND id LIKE $1`,
+      [`chunk ${uid} %`],
+    )
+    for (const { id, version } of result.rows) found.set(id, String(version))
+  }
+  return found
 }
 
 async function kill(name: string): Promise<void> {

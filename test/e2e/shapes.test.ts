@@ -1,10 +1,12 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { compareTable } from '../../hack/demo/compare.ts'
+import { compareWithDestination } from '../../hack/demo/destination.ts'
 import { quoteIdentifier, quoteTable } from '../../lib/sql.ts'
 import {
   applyPipeline,
+  inDestination,
   onSource,
   PIPELINE,
+  REDSHIFT,
   useStage,
   value,
   waitForArrival,
@@ -51,10 +53,10 @@ beforeAll(async () => {
 }, 600_000)
 
 async function equal(table: { schema: string; name: string }, key: readonly string[]): Promise<void> {
-  const { site } = stage()
-  const result = await compareTable(site.sourceUrl, site.destinationUrl, {
+  const { env, site } = stage()
+  const result = await compareWithDestination(env, site, {
     source: table,
-    destination: table,
+    destination: inDestination(table),
     key,
   })
   expect(result.examples).toEqual([])
@@ -65,28 +67,33 @@ async function equal(table: { schema: string; name: string }, key: readonly stri
 const inPublic = (name: string) => ({ schema: 'public', name })
 
 describe('odd shapes', () => {
-  it('passes a row of 30 MB by backfill and by the queue, in bounded memory', {
-    timeout: 300_000,
-  }, async () => {
-    const { cluster, site } = stage()
-    await equal(inPublic('large'), ['id'])
-    const memory = watchMemory(async () => (await cluster.pipeline(site.namespace, PIPELINE))?.metadata.uid)
-    await onSource(
-      stage(),
-      `INSERT INTO large SELECT 2, string_agg(md5((i * 3)::text), ''), 'second' FROM generate_series(1, 983040) AS i`,
-      `UPDATE large SET note = 'changed' WHERE id = 1`,
-      'UPDATE large SET id = 3 WHERE id = 1',
-    )
-    await waitForArrival(
-      stage(),
-      'INSERT INTO large VALUES (9, NULL, $1)',
-      'SELECT 1 FROM large WHERE note = $1',
-    )
-    const peaks = await memory.stop()
-    await equal(inPublic('large'), ['id'])
-    expect((peaks.get('capture') ?? 0) / MIB).toBeLessThan(200)
-    expect((peaks.get('apply') ?? 0) / MIB).toBeLessThan(400)
-  })
+  // A text in Redshift has 65,535 bytes at most.
+  it.skipIf(REDSHIFT)(
+    'passes a row of 30 MB by backfill and by the queue, in bounded memory',
+    {
+      timeout: 300_000,
+    },
+    async () => {
+      const { cluster, site } = stage()
+      await equal(inPublic('large'), ['id'])
+      const memory = watchMemory(async () => (await cluster.pipeline(site.namespace, PIPELINE))?.metadata.uid)
+      await onSource(
+        stage(),
+        `INSERT INTO large SELECT 2, string_agg(md5((i * 3)::text), ''), 'second' FROM generate_series(1, 983040) AS i`,
+        `UPDATE large SET note = 'changed' WHERE id = 1`,
+        'UPDATE large SET id = 3 WHERE id = 1',
+      )
+      await waitForArrival(
+        stage(),
+        'INSERT INTO large VALUES (9, NULL, $1)',
+        'SELECT 1 FROM large WHERE note = $1',
+      )
+      const peaks = await memory.stop()
+      await equal(inPublic('large'), ['id'])
+      expect((peaks.get('capture') ?? 0) / MIB).toBeLessThan(200)
+      expect((peaks.get('apply') ?? 0) / MIB).toBeLessThan(400)
+    },
+  )
 
   it('passes a table of 400 columns', async () => {
     await onSource(
@@ -105,6 +112,7 @@ describe('odd shapes', () => {
 
   it('passes quoted and reserved identifiers', async () => {
     const name = quoteTable(ODD)
+    const destination = quoteTable(inDestination(ODD))
     await onSource(
       stage(),
       `UPDATE ${name} SET "a ""b"" c" = NULL WHERE "order" < 100`,
@@ -114,7 +122,7 @@ describe('odd shapes', () => {
     await waitForArrival(
       stage(),
       `INSERT INTO ${name} VALUES (-1, 'new', $1)`,
-      `SELECT 1 FROM ${name} WHERE ${text} = $1`,
+      `SELECT 1 FROM ${destination} WHERE ${text} = $1`,
     )
     await equal(ODD, ['Group', 'order'])
   })

@@ -6,7 +6,7 @@ import type { TableBackfill, TableBackfillManifestSpec } from '../../crds/table-
 import { type Cluster, connectCluster, waitUntil } from '../../hack/demo/kube.ts'
 import { backfillManifest, pipelineManifest } from '../../hack/demo/manifests.ts'
 import { asSuperuser, createSite, OWNER, type Site } from '../../hack/demo/site.ts'
-import { readStackEnv, type StackEnv } from '../../hack/demo/stack-env.ts'
+import { destinationKind, readStackEnv, type StackEnv } from '../../hack/demo/stack-env.ts'
 
 /** What every end-to-end test works with: the running local stack and a site of its own. */
 export interface Stage {
@@ -16,6 +16,14 @@ export interface Stage {
 }
 
 export const PIPELINE = 'shop'
+
+/** Whether the suite runs with `DEST=redshift`, against the stack's Redshift emulator. */
+export const REDSHIFT = destinationKind() === 'redshift'
+
+/** Name of a table in the destination: Redshift writes all of them in small letters. */
+export function inDestination<T extends { readonly schema: string; readonly name: string }>(table: T) {
+  return REDSHIFT ? { schema: table.schema.toLowerCase(), name: table.name.toLowerCase() } : table
+}
 
 /** Makes a site for the tests of a file, and removes it afterwards unless KEEP=1. */
 export function useStage(name: string): () => Stage {
