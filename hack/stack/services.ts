@@ -53,8 +53,10 @@ function kafkaOptions({ ports, podSide }: StackConfig, state: string) {
 
 const redshiftFolder = (state: string) => join(state, 'redshift')
 
-function redshiftEmulator(config: StackConfig, state: string): Promise<RedshiftEmulatorHandle> {
+async function redshiftEmulator(config: StackConfig, state: string): Promise<RedshiftEmulatorHandle> {
   const { ports, podSide } = config
+  if (ports.redshift === undefined)
+    throw new Error(`the stack was started before it could have a Redshift emulator: run 'make down' first`)
   return describeRedshiftEmulator({
     dir: redshiftFolder(state),
     logFile: join(state, 'redshift.log'),

@@ -96,7 +96,7 @@ describe('a wrong', () => {
       () => ({ dbUser: 'redshift_guest' }),
       'PermissionDenied',
       `${FIELD}.ledgerSchema`,
-      /permission denied.*GRANT CREATE ON DATABASE/i,
+      /permission denied.*Grant CREATE on the database, or create the schema/i,
     ],
   ])('%s', async (_, spec, code, field, message) => {
     const error = await complaint(spec())
