@@ -7,24 +7,38 @@ export interface Verdict {
   readonly failed: boolean | undefined
   /** What it said. */
   readonly said: string
+  /** The schedule of the model that found it. */
+  readonly seed?: number
 }
 
-/** Runs a test in a tree. */
-export async function attack(killer: Killer, dir: string): Promise<Verdict> {
-  return killer.kind === 'model' ? await runModel(killer, dir) : await runTest(killer, dir)
+/**
+ * Runs a test in a tree.
+ *
+ * @param seed the only schedule of the model to be run; all when not given
+ */
+export async function attack(killer: Killer, dir: string, seed?: number): Promise<Verdict> {
+  return killer.kind === 'model' ? await runModel(killer, dir, seed) : await runTest(killer, dir)
 }
 
-async function runModel(killer: Extract<Killer, { kind: 'model' }>, dir: string): Promise<Verdict> {
+async function runModel(
+  killer: Extract<Killer, { kind: 'model' }>,
+  dir: string,
+  seed: number | undefined,
+): Promise<Verdict> {
   const { code, output } = await run(
     process.execPath,
-    ['test/model/main.ts', String(killer.schedules)],
+    ['test/model/main.ts', String(seed === undefined ? killer.schedules : 1)],
     dir,
-    { PROFILE: JSON.stringify(killer.profile), SHRINK: '0' },
+    { PROFILE: JSON.stringify(killer.profile), SHRINK: '0', SEED: String(seed ?? 1) },
   )
   // Without its last line it has not run.
   if (!/^model: schedules=/m.test(output)) return { failed: undefined, said: output.slice(0, 2_000) }
   const found = /^seed (\d+): (.*)$/m.exec(output)
-  return { failed: code !== 0, said: found ? `seed ${found[1]}: ${found[2]}` : '' }
+  return {
+    failed: code !== 0,
+    said: found ? `seed ${found[1]}: ${found[2]}` : '',
+    ...(found && { seed: Number(found[1]) }),
+  }
 }
 
 async function runTest(killer: Exclude<Killer, { kind: 'model' }>, dir: string): Promise<Verdict> {

@@ -277,6 +277,15 @@ const JOINING: readonly Mutant[] = [
     killer: model(800, { weights: { ghost: 0, splitApply: 0 } }),
   },
   {
+    rule: 'R8',
+    without: 'asking the API server, and not a cache, before a table is given free',
+    edits: edit('workers/apply/table.ts', [
+      "if (!deleting && (listed || (published && row.state === 'active'))) {",
+      'if (deleting && listed && published) {',
+    ]),
+    killer: model(1500, { weights: { unlist: 4, splitApply: 8, ghost: 8 } }),
+  },
+  {
     rule: 'R9',
     without: 'giving a place free when everything is copied',
     edits: edit('operator/backfill/candidates.ts', ['  if (isCopied(backfill, job)) return ended\n', '']),
