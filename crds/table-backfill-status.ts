@@ -93,7 +93,9 @@ const verify = object(
     rangesTotal: count('Ranges of keys of the table.'),
     rowsCompared: count('Rows that were compared.'),
     rangesDifferent: count('Ranges in which rows differ.'),
-    rowsDifferent: count('Rows that differ for certain: no change in the queue or under way explains it.'),
+    rowsDifferent: count(
+      'Rows that differ for certain: no change in the queue or under way explains it. After 10,000 no more are looked for.',
+    ),
     rowsChanged: count('Rows of which values differ.'),
     rowsMissing: count('Rows that are not in the destination.'),
     rowsExtra: count('Rows that are not in the source.'),

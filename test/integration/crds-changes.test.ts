@@ -257,6 +257,11 @@ describe('a TableBackfill that exists', () => {
       'spec.backfill: Invalid value: "object": backfill cannot be changed: create another TableBackfill',
     ],
     [
+      'the comparison',
+      (s) => (s.verify = 'AfterBackfill'),
+      'spec.verify: Invalid value: "object": verify cannot be changed: create another TableBackfill',
+    ],
+    [
       'the limit',
       (s) => (s.backoffLimit = 1),
       'spec.backoffLimit: Invalid value: "integer": backoffLimit cannot be changed: create another TableBackfill',
@@ -302,6 +307,19 @@ describe('a TableBackfill that exists', () => {
         holdLSN: '0/1',
         actionDone: true,
         failed: { code: 'ConnectionLost', message: 'lost', retryable: true },
+      },
+      verify: {
+        result: 'Different',
+        rangesDone: 2,
+        rangesTotal: 2,
+        rowsCompared: 3_000_000_000,
+        rangesDifferent: 1,
+        rowsDifferent: 1,
+        rowsChanged: 1,
+        rowsMissing: 0,
+        rowsExtra: 0,
+        rowsUndecided: 1,
+        examples: [{ key: '["1","a"]', kind: 'Changed' }],
       },
     } satisfies TableBackfillStatus)
     await api.applyStatus('TableBackfill', 'copying', 'apply', {

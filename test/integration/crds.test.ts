@@ -385,6 +385,19 @@ describe('a TableBackfill', () => {
       'spec.destinationTable: Unsupported value: "Recreate": supported values: "DoNothing", "Truncate", "Drop"',
     ],
     [
+      'a comparison that empties',
+      (s) => {
+        s.verify = 'Only'
+        s.destinationTable = 'Truncate'
+      },
+      'spec.verify: Invalid value: "object": verify Only copies nothing, so the destination table cannot be emptied before: leave destinationTable out, or set verify to AfterBackfill (found destinationTable Truncate)',
+    ],
+    [
+      'an unknown comparison',
+      (s) => (s.verify = 'Always'),
+      'spec.verify: Unsupported value: "Always": supported values: "AfterBackfill", "Only"',
+    ],
+    [
       'a negative limit',
       (s) => (s.backoffLimit = -1),
       'spec.backoffLimit: Invalid value: -1: spec.backoffLimit in body should be greater than or equal to 0',

@@ -75,8 +75,11 @@ export function createWriter(
       options: tableOptions(env.spec()),
       onReread: (rows: number) => metrics.reread(state.table, rows),
     }
-    if (written.keyed.truncate || written.keyless.truncate) state.emptied += 1
+    const empties = written.keyed.truncate || written.keyless.truncate
+    // Before and after: whoever looks in between has seen neither the one nor the other table.
+    if (empties) state.emptied += 1
     setRow(await writeBatch(context, row, written, place, signal))
+    if (empties) state.emptied += 1
     metrics.flushed(state.table, written, (performance.now() - started) / 1000)
     if (written.changes > 0) state.appliedAt = written.lastAt
     state.oldestAt = batch.changes > 0 ? batch.firstAt : undefined

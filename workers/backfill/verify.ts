@@ -20,7 +20,9 @@ const RANGE_ROWS = 10_000
 /** A range that turns out to have more is cut again. */
 const MOST_ROWS = 5 * RANGE_ROWS
 const MOST_READERS = 4
-const BRACKET_ROWS = 2_000
+const BRACKET_ROWS = 5_000
+/** Certain differences from which on no more are looked for: the table has to be copied again anyway. */
+const MOST_DIFFERENT = 10_000
 /** Characters of keys under suspicion from which on no further range is read. */
 const MOST_SUSPICION = 4_000_000
 const PAUSE = 250
@@ -106,6 +108,7 @@ function createWork(
   const suspects = new Map<string, Suspect>()
   let suspicion = 0
   let reading = ranges.length
+  let isEnough = false
 
   function suspect(key: readonly string[], range: number): void {
     const text = keyText(key)
@@ -145,7 +148,7 @@ function createWork(
 
   return {
     async compareRanges(connection: Connection): Promise<void> {
-      while (reading > 0) {
+      while (reading > 0 && !isEnough) {
         const next = suspicion < MOST_SUSPICION ? ranges.shift() : undefined
         if (next) await compareOne(connection, next.range, next.number)
         else await sleep(PAUSE, signal)
@@ -154,7 +157,7 @@ function createWork(
 
     async resolve(connection: Connection): Promise<void> {
       const isPrimary = attempt.readFrom === 'Primary'
-      while (reading > 0 || suspects.size > 0) {
+      while (!isEnough && (reading > 0 || suspects.size > 0)) {
         const batch = [...suspects.values()].slice(0, BRACKET_ROWS)
         if (batch.length === 0) {
           await sleep(PAUSE, signal)
@@ -171,7 +174,9 @@ function createWork(
           if (verdict.kind === 'different') findings.different(one, verdict.how)
           if (verdict.kind === 'undecided') findings.undecided()
         }
-        attempt.metrics.different(findings.status().rowsDifferent ?? 0)
+        const { rowsDifferent = 0 } = findings.status()
+        isEnough = rowsDifferent >= MOST_DIFFERENT
+        attempt.metrics.different(rowsDifferent)
         attempt.progressed()
         attempt.report.verified(findings.status())
       }
