@@ -22,11 +22,11 @@ export async function reconcileBackfill(
   const backfill = context.stores.backfills.get(key)
   if (!backfill) return {}
   if (backfill.metadata.deletionTimestamp !== undefined) {
-    board.problems.delete(backfill.metadata.uid)
+    forget(board, backfill)
     return {}
   }
   if (isTerminal(backfill.status?.phase)) {
-    board.problems.delete(backfill.metadata.uid)
+    forget(board, backfill)
     await tidyUp(context, backfill, signal)
     return {}
   }
@@ -40,6 +40,11 @@ export async function reconcileBackfill(
   }
   await writeStatus(context, board, backfill, outcome, signal)
   return {}
+}
+
+function forget(board: ScheduleBoard, { metadata }: TableBackfill): void {
+  board.problems.delete(metadata.uid)
+  board.started.delete(metadata.uid)
 }
 
 async function changeJob(

@@ -46,8 +46,10 @@ describe('createWorkQueue', () => {
   })
 
   it('hands out keys of one lane one after the other, in order, and others meanwhile', async () => {
-    const queue = createWorkQueue({ lane: (key) => (key === 'x' ? undefined : key[0]) })
-    for (const key of ['a1', 'a2', 'b1', 'x', 'a3', 'b2']) queue.add(key)
+    const queue = createWorkQueue({
+      lane: (key) => (key === 'x' ? undefined : { name: key.charAt(0), rank: Number(key.charAt(1)) }),
+    })
+    for (const key of ['a3', 'a1', 'b1', 'x', 'a2', 'b2']) queue.add(key)
     const taken = [await queue.take(never), await queue.take(never), await queue.take(never)]
     expect(taken).toEqual(['a1', 'b1', 'x'])
     const waits = [queue.take(never), queue.take(never), queue.take(never)]

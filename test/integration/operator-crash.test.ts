@@ -81,6 +81,8 @@ async function live(crashAt?: number) {
     await new Promise((resolve) => setTimeout(resolve, 500))
     const quiet = world.writes.length - writes
     await world.remove(PIPELINES, 'shop')
+    // Apply gives the tables free.
+    await world.apply('shop', { tables: [] })
     await world.until(() => world.job('shop-cleanup'), 'cleanup')
     await world.finish('shop-cleanup', 'Complete')
     await world.until(async () => (await world.pipeline('shop')) === undefined, 'the Pipeline to go')
