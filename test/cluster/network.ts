@@ -5,8 +5,11 @@ export interface Network {
   readonly port: number
   /** Resets every connection. */
   cut(): void
-  /** Connections stay open and nothing passes any more, for good: neither end learns that the other is gone. */
-  silence(): void
+  /**
+   * Connections stay open and nothing passes any more: neither end learns that the other is gone, until the returned function
+   * does what keepalives would do after a while.
+   */
+  silence(): () => void
   /** Nothing passes, neither in old nor in new connections, until the returned function is called. */
   stall(): () => void
   close(): Promise<void>
@@ -51,21 +54,24 @@ export async function startNetwork(host: string, port: number): Promise<Network>
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('no port')
 
-  function destroyAll(): void {
-    for (const pair of pairs) {
+  function destroy(open: Iterable<readonly [Socket, Socket]>): void {
+    for (const pair of open) {
       silent.delete(pair)
+      pairs.delete(pair)
       for (const socket of pair) socket.destroy()
     }
   }
 
   return {
     port: address.port,
-    cut: destroyAll,
+    cut: () => destroy(pairs),
     silence() {
-      for (const pair of pairs) {
+      const open = [...pairs]
+      for (const pair of open) {
         silent.add(pair)
         pause(pair)
       }
+      return () => destroy(open)
     },
     stall() {
       stalls += 1
@@ -82,7 +88,7 @@ export async function startNetwork(host: string, port: number): Promise<Network>
       }
     },
     async close() {
-      destroyAll()
+      destroy(pairs)
       await new Promise((resolve) => server.close(resolve))
     },
   }

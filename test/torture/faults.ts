@@ -157,8 +157,9 @@ const FAULTS: readonly Fault[] = [
   },
   {
     name: 'leave connections half open',
-    weight: 0.3,
-    strike: async (world, _site, random) => pickNetwork(world, random).silence(),
+    weight: 1,
+    strike: async (world, _site, random) =>
+      void setTimeout(pickNetwork(world, random).silence(), 2_000 + random.below(15_000)).unref(),
   },
   { name: 'vacuum a table', weight: 2, strike: (_world, site, random) => lockAndVacuum(site, random) },
   { name: 'drop the slot', weight: 1, loses: true, strike: (_world, site) => dropSlot(site) },
