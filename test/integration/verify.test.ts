@@ -37,8 +37,12 @@ const TABLES = `
   insert into odd select 'Käse ' || g, g, '2026-01-01'::timestamp + g * interval '1 ms', g / 3.0, g / 7.0, g % 2 = 0,
     case when g % 3 = 0 then 'ill' else 'well' end::mood, g / 9.0, array['x', null, 'a,"b'], decode(md5(g::text), 'hex'), '', null, g * interval '1 hour'
     from generate_series(1, 25000) g;
+  create table parts (region text, id int, amount numeric(12,2), primary key (region, id)) partition by list (region);
+  create table parts_a partition of parts for values in ('a');
+  create table parts_b partition of parts default;
+  insert into parts select case g % 2 when 0 then 'a' else 'z' end, g, g / 3.0 from generate_series(1, 20000) g;
   analyze`
-const NAMES = ['big', 'planted', 'odd']
+const NAMES = ['big', 'planted', 'odd', 'parts']
 
 let transport: Transport
 let source: TestDatabase
@@ -173,6 +177,16 @@ describe('verify', () => {
     })
     expect(found.rangesDone).toBe(found.rangesTotal)
     expect(await verify('odd', { backfill: { readFrom: 'Primary' } })).toMatchObject({ result: 'Equal' })
+  })
+
+  it('compares a partitioned table with a key of several columns', async () => {
+    expect(await verify('parts')).toMatchObject({ result: 'Equal', rowsCompared: 20_000 })
+    await query(target.url, `update parts set amount = 0 where (region, id) = ('a', 4)`)
+    expect(await verify('parts')).toMatchObject({
+      result: 'Different',
+      rowsDifferent: 1,
+      examples: [{ key: '["a","4"]', kind: 'Changed' }],
+    })
   })
 
   it('finds one changed, one missing and one extra row, and in less time than a copy takes', async () => {
