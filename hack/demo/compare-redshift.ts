@@ -50,8 +50,8 @@ const SHAPES: Readonly<Record<string, Shape>> = {
 
 const shapeOf = (type: string): Shape => (type.endsWith('[]') ? json : (SHAPES[type] ?? plain))
 
-/** Rows of the warehouse that are looked at together. */
-const SLICE_ROWS = 50_000
+/** Bytes of rows that are looked at together: a result may have 500 MB. */
+const SLICE_BYTES = 64 * 1024 * 1024
 
 /**
  * Compares a table of PostgreSQL with its copy in a warehouse, row by row, values as the reference of types says that
@@ -61,6 +61,7 @@ export async function compareWithWarehouse(
   sourceUrl: string,
   warehouse: WarehouseClient,
   table: ComparedTable,
+  sliceBytes = SLICE_BYTES,
 ): Promise<Comparison> {
   const source = new Client({ connectionString: sourceUrl, options: SETTINGS })
   await source.connect()
@@ -77,6 +78,7 @@ export async function compareWithWarehouse(
     }
 
     const rows = new Map<string, string>()
+    let bytes = 0
     const list = columns.map(({ name }, index) => (shapes[index] as Shape).source(quoteIdentifier(name)))
     for await (const line of copyLines(
       source,
@@ -84,6 +86,7 @@ export async function compareWithWarehouse(
     )) {
       const { key, row } = digest(line.split('\t').map(fromCopy))
       rows.set(key, row)
+      bytes += line.length
     }
 
     const result = { rows: rows.size, different: 0, examples: [] as string[] }
@@ -92,7 +95,7 @@ export async function compareWithWarehouse(
       if (result.examples.length < MAX_EXAMPLES) result.examples.push(`${what}: ${values.slice(0, 200)}`)
     }
     const seen = new Set<string>()
-    for (const sql of queries(table, columns, shapes, rows.size)) {
+    for (const sql of queries(table, columns, shapes, bytes / sliceBytes)) {
       for await (const fields of warehouse.rows(sql)) {
         const { key, row, made } = digest(fields.map(textOf))
         if (seen.has(key)) differ('twice in the destination', JSON.stringify(made))
@@ -129,13 +132,13 @@ function queries(
   { destination, key }: ComparedTable,
   columns: readonly ComparedColumn[],
   shapes: readonly Shape[],
-  rows: number,
+  slices: number,
 ): string[] {
   const name = (text: string) => quoteIdentifier(text.toLowerCase())
   const list = columns.map((column, index) => (shapes[index] as Shape).warehouse(name(column.name)))
   const sql = `SELECT ${list.join(', ')} FROM ${name(destination.schema)}.${name(destination.name)}`
-  if (rows <= SLICE_ROWS) return [sql]
-  const digits = rows <= SLICE_ROWS * 16 ? 1 : 2
+  if (slices <= 1) return [sql]
+  const digits = slices <= 16 ? 1 : 2
   const hash = `LEFT(MD5(${key.map((column) => `${name(column)}::VARCHAR`).join(` || '/' || `)}), ${digits})`
   return Array.from({ length: 16 ** digits }, (_, index) => {
     return `${sql} WHERE ${hash} = '${index.toString(16).padStart(digits, '0')}'`

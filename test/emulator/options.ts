@@ -35,6 +35,8 @@ export interface Limits {
   readonly statementHours: number
   readonly resultHours: number
   readonly tokenHours: number
+  /** Of statements and results; past this the oldest are forgotten before their time. The emulator's own. */
+  readonly keptBytes: number
   /** Requests a second, of the whole account. */
   readonly rates: Readonly<Record<Operation, number>>
 }
@@ -54,6 +56,7 @@ export const DEFAULT_LIMITS: Limits = {
   statementHours: 24,
   resultHours: 24,
   tokenHours: 8,
+  keptBytes: 1024 * 1024 * 1024,
   rates: {
     ExecuteStatement: 30,
     BatchExecuteStatement: 20,

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { DEFAULT_LIMITS } from '../options.ts'
 import { createRateLimit } from './rates.ts'
 import { readExecute } from './request.ts'
+import { createStore } from './store.ts'
 import { createClientTokens } from './tokens.ts'
 
 function fakeClock() {
@@ -107,5 +108,39 @@ describe('requests', () => {
     expect(() => read(body, batch)).toThrow(
       expect.objectContaining({ type: 'ValidationException', message: expect.stringContaining(message) }),
     )
+  })
+})
+
+describe('the store', () => {
+  it('forgets the oldest that have ended when they take too much memory, and none that runs', () => {
+    const store = createStore({ ...DEFAULT_LIMITS, keptBytes: 5_000 }, fakeClock())
+    const add = () =>
+      store.add({
+        request: readExecute(
+          { Sql: 'x'.repeat(1_000), ClusterIdentifier: 'c', Database: 'd' },
+          false,
+          DEFAULT_LIMITS,
+        ),
+        target: {
+          clusterIdentifier: 'c',
+          workgroupName: undefined,
+          database: 'd',
+          dbUser: undefined,
+          secretArn: undefined,
+        },
+        user: 'u',
+        identity: 'me',
+        sessionId: undefined,
+      })
+    const running = add()
+    const ended = Array.from({ length: 40 }, () => {
+      const record = add()
+      record.finish('FINISHED')
+      return record
+    })
+    expect(store.get(running.id, 'me')).toBe(running)
+    expect(store.get(ended.at(-1)?.id ?? '', 'me')).toBe(ended.at(-1))
+    expect(() => store.get(ended[0]?.id ?? '', 'me')).toThrow('Query does not exist')
+    expect(store.all().length).toBeLessThan(30)
   })
 })

@@ -63,7 +63,16 @@ export interface Store {
   active(): readonly StatementRecord[]
 }
 
+/** How often what is kept is weighed: every so many statements. */
+const WEIGH_EVERY = 20
+
+function bytesOf({ subs }: StatementRecord): number {
+  // The rows of a result take several times the memory of their values.
+  return subs.reduce((sum, { sql, result }) => sum + sql.length + 8 * (result?.bytes ?? 0), 0)
+}
+
 export function createStore(limits: Limits, clock: Clock): Store {
+  let added = 0
   const records = new Map<string, StatementRecord>()
   const keep = Math.max(limits.statementHours, limits.resultHours) * 3_600_000
 
@@ -71,6 +80,14 @@ export function createStore(limits: Limits, clock: Clock): Store {
     for (const [id, record] of records) {
       if (record.createdAt > clock.now() - keep) break
       if (isTerminal(record.status)) records.delete(id)
+    }
+  }
+  /** Unlike Amazon's, this memory is a process's own: the oldest go before their time when it gets too much. */
+  const trim = () => {
+    let bytes = 0
+    for (const [id, record] of [...records].reverse()) {
+      bytes += bytesOf(record)
+      if (bytes > limits.keptBytes && isTerminal(record.status)) records.delete(id)
     }
   }
   const all = () => {
@@ -85,6 +102,7 @@ export function createStore(limits: Limits, clock: Clock): Store {
     add: (statement) => {
       if (active().length >= limits.activeStatements) throw activeStatementsExceeded(limits.activeStatements)
       const record = newRecord(statement, clock)
+      if (++added % WEIGH_EVERY === 0) trim()
       records.set(record.id, record)
       return record
     },
