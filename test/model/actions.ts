@@ -365,13 +365,17 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
     putBackfill({ ...found, spec: { ...found.spec, suspend } })
     return `${found.metadata.name} is ${suspend ? 'suspended' : 'resumed'}`
   },
-  recreateTopic(number) {
-    const { topics } = world()
-    const topic = topics.get('ns.p.public.t')
+  recreateTopic() {
+    const topic = world().topics.get('ns.p.public.t')
     if (!topic || topic.records.length === 0) return undefined
-    topics.delete('ns.p.public.t')
-    if (choices(number)(2) === 0) topics.set('ns.p.public.t', { base: 0n, records: [] })
+    world().topics.delete('ns.p.public.t')
     return 'the topic is deleted'
+  },
+  remakeTopic() {
+    const topic = world().topics.get('ns.p.public.t')
+    if (!topic || topic.records.length === 0) return undefined
+    world().topics.set('ns.p.public.t', { base: 0n, records: [] })
+    return 'the topic is deleted, and somebody else makes it anew at once'
   },
   expire(number) {
     const topic = world().topics.get('ns.p.public.t')

@@ -19,11 +19,14 @@ const NO_REPLAY_CHECK = edit('workers/backfill/server.ts', [
 const INVARIANTS: readonly Mutant[] = [
   {
     rule: 'I1',
-    without: 'joining the publication with the table locked against writers',
-    edits: edit('workers/source/publication.ts', [
-      '      await connection.query(`LOCK TABLE ${fromClause(seen)} IN SHARE ROW EXCLUSIVE MODE`)\n',
-      '',
-    ]),
+    without: 'keeping writers out of the join, and waiting before the hold for those who were in it',
+    edits: [
+      ...edit('workers/source/publication.ts', [
+        '      await connection.query(`LOCK TABLE ${fromClause(seen)} IN SHARE ROW EXCLUSIVE MODE`)\n',
+        '',
+      ]),
+      ...edit('workers/backfill/hold.ts', ['    await waitForOlderWriters(attempt)\n', '']),
+    ],
     killer: model(400, { oldMinor: false, weights: LONG }),
   },
   {
