@@ -24,6 +24,8 @@ export interface Outcome {
 /** How long everything may take to come to rest once nothing more happens, milliseconds of the simulation. */
 const PATIENCE = 3 * 3_600_000
 const MOST_ROUNDS = 6_000
+/** After this a person looks what does not go on by itself. */
+const HAND = 600_000
 
 /** Makes a schedule while it is run; what changed nothing is left out. */
 export async function generate(seed: string, clock: Clock, fixed: Partial<Profile> = {}): Promise<Outcome> {
@@ -189,6 +191,9 @@ async function rest(): Promise<string | undefined> {
       at.log.push(asked)
       continue
     }
+    const isLong = at.clock.now() > deadline - PATIENCE + HAND || round > MOST_ROUNDS / 3
+    const mended = isLong ? mendByHand() : undefined
+    if (mended) at.log.push(mended)
     const next = at.clock.next()
     if (next === undefined || next > deadline || round > MOST_ROUNDS) return `hang: ${situation()}`
     // The slot is read by somebody who was given up: a server notices in the end.
@@ -205,6 +210,18 @@ function askForCopy(): string | undefined {
   const { store, profile } = world()
   if (!profile.keyless || store.tables[0]?.historyComplete) return undefined
   const name = `demand-${world().cluster.backfills.size}`
+  putBackfill(makeBackfill(name, { destinationTable: 'Truncate', backfill: world().scanOf() }))
+  return `TableBackfill ${name}: Truncate`
+}
+
+/** What nobody mends any more because the backfill that was to do it was cancelled, a person does. */
+function mendByHand(): string | undefined {
+  const { cluster, store } = world()
+  const [row] = store.tables
+  const isActive = [...cluster.backfills.values()].some(({ status }) => !isTerminal(status?.phase))
+  if (!row || isActive || (!row.needsEmptying && row.state !== 'stopped')) return undefined
+  const name = `mend-${cluster.backfills.size}`
+  if (cluster.backfills.size > 12) return undefined
   putBackfill(makeBackfill(name, { destinationTable: 'Truncate', backfill: world().scanOf() }))
   return `TableBackfill ${name}: Truncate`
 }

@@ -1,7 +1,7 @@
 import { edit, integration, type Mutant, model, unit } from './mutant.ts'
 
 // Worlds in which one thing matters: what is rare otherwise is made frequent, and what would hide it is left out.
-const LONG = { commit: 1.5 }
+const LONG = { commit: 2, begin: 6, write: 12 }
 const SLOW = { replay: 1.5 }
 const REPLICA = { readFrom: 'Replica', seedRows: 4 } as const
 const PRIMARY = { readFrom: 'Primary', seedRows: 4 } as const
@@ -27,13 +27,17 @@ const INVARIANTS: readonly Mutant[] = [
       ]),
       ...edit('workers/backfill/hold.ts', ['    await waitForOlderWriters(attempt)\n', '']),
     ],
-    killer: model(400, { oldMinor: false, weights: LONG }),
+    killer: model(300, {
+      oldMinor: false,
+      seedRows: 4,
+      weights: { capture: 90, backfill: 160, commit: 0.4, begin: 6, write: 12, cancel: 0 },
+    }),
   },
   {
     rule: 'I2',
     without: 'waiting for a replica to have the hold',
     edits: [...NO_REPLAY_WAIT, ...NO_REPLAY_CHECK],
-    killer: model(400, { ...REPLICA, weights: SLOW }),
+    killer: model(300, { ...REPLICA, weights: SLOW }),
   },
   {
     rule: 'I2',
@@ -45,7 +49,7 @@ const INVARIANTS: readonly Mutant[] = [
         'if (identity) return connection',
       ]),
     ],
-    killer: model(600, {
+    killer: model(300, {
       ...REPLICA,
       weights: { ...SLOW, restartReplica: 4, switchReplica: 6, breakSession: 6 },
     }),
@@ -57,7 +61,7 @@ const INVARIANTS: readonly Mutant[] = [
       'await waitForOlderTransactions(control, {',
       'if (control === undefined) await waitForOlderTransactions(control, {',
     ]),
-    killer: model(600, { ...PRIMARY, weights: { visible: 1 } }),
+    killer: model(300, { ...PRIMARY, weights: { visible: 1 } }),
   },
   {
     rule: 'I3',
@@ -87,7 +91,7 @@ const INVARIANTS: readonly Mutant[] = [
     rule: 'I5',
     without: 'noticing a slot that is ahead of the record',
     edits: edit('workers/capture/start.ts', ['slot.confirmed > record.lsn', 'slot.confirmed < 0n']),
-    killer: model(600, { seedRows: 4, weights: { loseSlot: 2 } }),
+    killer: model(300, { seedRows: 4, weights: { loseSlot: 2 } }),
   },
   {
     rule: 'I6',
@@ -96,7 +100,7 @@ const INVARIANTS: readonly Mutant[] = [
       'workers.get(topic)?.lost(wanted, offsets)',
       'workers.get(topic)?.reached(offsets?.end ?? wanted)',
     ]),
-    killer: model(400, { weights: { expire: 4 } }),
+    killer: model(300, { weights: { expire: 4 } }),
   },
   {
     rule: 'I6',
@@ -105,7 +109,7 @@ const INVARIANTS: readonly Mutant[] = [
       'retention.passed(state.row.nextOffset, now)',
       'retention.passed(state.row.nextOffset + 3n, now)',
     ]),
-    killer: model(400),
+    killer: model(300),
   },
   {
     rule: 'I7',
@@ -153,7 +157,7 @@ const JOINING: readonly Mutant[] = [
       '      await connection.query(`LOCK TABLE ${fromClause(seen)} IN SHARE ROW EXCLUSIVE MODE`)\n',
       '',
     ]),
-    killer: model(400, { oldMinor: true, weights: LONG }),
+    killer: model(300, { oldMinor: true, weights: LONG }),
   },
   {
     rule: 'R2',
@@ -184,7 +188,7 @@ const JOINING: readonly Mutant[] = [
         'controlOf(message, formatLSN((message as never as { lsn: bigint }).lsn))',
       ],
     ),
-    killer: model(1500, { ...REPLICA, weights: { ...SLOW, visible: 4 } }),
+    killer: model(300, { ...REPLICA, weights: { ...SLOW, visible: 4 } }),
   },
   {
     rule: 'R4',
@@ -223,7 +227,7 @@ const JOINING: readonly Mutant[] = [
       ]),
       ...edit('workers/apply/table.ts', ['    for (const backfill of own) env.sawBackfill(backfill)\n', '']),
     ],
-    killer: model(600, { weights: { killApply: 6 } }),
+    killer: model(300, { weights: { killApply: 6 } }),
   },
   {
     rule: 'R5',
@@ -277,7 +281,7 @@ const JOINING: readonly Mutant[] = [
       'env.freshBackfill(line.name, signal)',
       'Promise.resolve(env.seenBackfill(line.uid))',
     ]),
-    killer: model(800, { weights: { ghost: 0, splitApply: 0 } }),
+    killer: model(300, { weights: { ghost: 0, splitApply: 0 } }),
   },
   {
     rule: 'R8',
@@ -286,7 +290,7 @@ const JOINING: readonly Mutant[] = [
       "if (!deleting && (listed || (published && row.state === 'active'))) {",
       'if (deleting && listed && published) {',
     ]),
-    killer: model(1500, { weights: { unlist: 4, splitApply: 8, ghost: 8 } }),
+    killer: model(300, { weights: { unlist: 4, splitApply: 8, ghost: 8 } }),
   },
   {
     rule: 'R9',
@@ -312,7 +316,7 @@ const READING: readonly Mutant[] = [
       ),
       ...edit('workers/backfill/attempt.ts', ['    await server.assertCurrent(connection)\n', '']),
     ],
-    killer: model(1000, { ...REPLICA, scans: ['Ctid'], actions: ['Truncate'], weights: SLOW }),
+    killer: model(300, { ...REPLICA, scans: ['Ctid'], actions: ['Truncate'], weights: SLOW }),
   },
   {
     rule: 'R11',
@@ -330,7 +334,7 @@ const READING: readonly Mutant[] = [
       "if (range.kind === 'ctid' && row?.filenode !== range.filenode) {",
       "if (range.kind === 'ctid' && row === undefined) {",
     ]),
-    killer: model(1000, { scans: ['Ctid'], seedRows: 4, weights: { rewrite: 5 } }),
+    killer: model(300, { scans: ['Ctid'], seedRows: 4, weights: { rewrite: 5 } }),
   },
   {
     rule: 'R13',
@@ -339,7 +343,7 @@ const READING: readonly Mutant[] = [
       'await waitForFlush(attempt, connection, end.logEnd)',
       'await Promise.resolve(waitForFlush)',
     ]),
-    killer: model(1500, { ...PRIMARY, asynchronous: true, weights: { crashPrimary: 4, flush: 2 } }),
+    killer: model(300, { ...PRIMARY, asynchronous: true, weights: { crashPrimary: 4, flush: 2 } }),
   },
   {
     rule: 'R14',
@@ -348,7 +352,7 @@ const READING: readonly Mutant[] = [
       'return seen.some((snapshot) => wasSeen(snapshot, xid))',
       'return seen.length < 0',
     ]),
-    killer: model(400, { keyless: true, actions: ['Truncate'], scans: ['Ctid'], stale: false, foreign: 0 }),
+    killer: model(300, { keyless: true, actions: ['Truncate'], scans: ['Ctid'], stale: false, foreign: 0 }),
   },
   {
     rule: 'R14',
@@ -357,7 +361,7 @@ const READING: readonly Mutant[] = [
       "if (snapshot && !rewritten) return 'resume'",
       "if (keyed === false) return 'resume'",
     ]),
-    killer: model(400, {
+    killer: model(300, {
       keyless: true,
       actions: ['Truncate'],
       scans: ['Ctid'],
@@ -377,19 +381,19 @@ const APPLYING: readonly Mutant[] = [
       'if (comparePositions(place, position) <= 0) return undefined\n    const row',
       'if (comparePositions(place, position) < -1e9) return undefined\n    const row',
     ]),
-    killer: model(600, { weights: { killCapture: 6, splitCapture: 3 } }),
+    killer: model(300, { weights: { killCapture: 6, splitCapture: 3 } }),
   },
   {
     rule: 'R16',
     without: 'reading again what a key change left unchanged',
     edits: edit('workers/apply/compact.ts', ['    if (moved) reread = true\n', '']),
-    killer: model(1000),
+    killer: model(300),
   },
   {
     rule: 'R17',
     without: 'distrust of rows of unknown history',
     edits: edit('workers/apply/stream.ts', ['unknownHistory: row.unknownHistory', 'unknownHistory: false']),
-    killer: model(600, { stale: true, actions: ['DoNothing'] }),
+    killer: model(300, { stale: true, actions: ['DoNothing'] }),
   },
   {
     rule: 'R18',
@@ -398,7 +402,7 @@ const APPLYING: readonly Mutant[] = [
       'if (replayed > wanted) return true',
       'if (replayed > 0n) return true',
     ]),
-    killer: model(1000, { ...REPLICA, weights: { ...SLOW, cancel: 2 } }),
+    killer: model(300, { ...REPLICA, weights: { ...SLOW, cancel: 2 } }),
   },
   {
     rule: 'R18',
@@ -407,7 +411,7 @@ const APPLYING: readonly Mutant[] = [
       "while ((await connection.query(STILL_RUNNING, [`{${xids.join(',')}}`])).length > 0)",
       'while (xids.length < 0 && (await connection.query(STILL_RUNNING)).length > 0)',
     ]),
-    killer: model(1000, { ...PRIMARY, weights: { visible: 1, cancel: 2 } }),
+    killer: model(300, { ...PRIMARY, weights: { visible: 1, cancel: 2 } }),
   },
   {
     rule: 'R18',
@@ -444,13 +448,13 @@ const APPLYING: readonly Mutant[] = [
       'options.onChange(table, change, remember)',
       'remember()',
     ]),
-    killer: model(400, { seedRows: 4, weights: { retype: 3 } }),
+    killer: model(300, { seedRows: 4, weights: { retype: 3 } }),
   },
   {
     rule: 'R20',
     without: 'remembering what a table looks like before it joins',
     edits: edit('workers/capture/tables.ts', ['    await directory.save(signal)\n', '']),
-    killer: model(3000, { seedRows: 4, steps: 120, weights: { retype: 6, killCapture: 12, write: 14 } }),
+    killer: model(300, { seedRows: 4, weights: { retype: 6, killCapture: 12, write: 14 } }),
   },
   {
     rule: 'R21',
@@ -459,7 +463,7 @@ const APPLYING: readonly Mutant[] = [
       '      return stopFacts(line.code, line.message)\n',
       '      return {}\n',
     ]),
-    killer: model(400, { seedRows: 4, weights: { retype: 3 } }),
+    killer: model(300, { seedRows: 4, weights: { retype: 3 } }),
   },
   {
     rule: 'R21',
@@ -480,7 +484,7 @@ const GAPS: readonly Mutant[] = [
       "    case 'gap':\n      return lostFacts(line.code, line.message)\n",
       "    case 'gap':\n      return {}\n",
     ]),
-    killer: model(600, { seedRows: 4, weights: { loseSlot: 2 } }),
+    killer: model(300, { seedRows: 4, weights: { loseSlot: 2 } }),
   },
   {
     rule: 'R22',
@@ -498,7 +502,7 @@ const GAPS: readonly Mutant[] = [
       'if (record.timeline !== found.timeline) return',
       'if (record.timeline > found.timeline) return',
     ]),
-    killer: model(1000, { seedRows: 4, weights: { failOver: 2 } }),
+    killer: model(300, { seedRows: 4, weights: { failOver: 2 } }),
   },
   {
     rule: 'R23',
@@ -507,7 +511,7 @@ const GAPS: readonly Mutant[] = [
       'if (a.epoch !== b.epoch) return a.epoch - b.epoch',
       'if (a.epoch < 0) return 0',
     ]),
-    killer: model(1000, { seedRows: 4, weights: { failOver: 2 } }),
+    killer: model(300, { seedRows: 4, weights: { failOver: 2 } }),
   },
   {
     rule: 'R24',
@@ -516,7 +520,7 @@ const GAPS: readonly Mutant[] = [
       "if (incarnation !== '' && next.inc !== incarnation) {",
       "if (incarnation === 'x') {",
     ]),
-    killer: model(1000, { weights: { recreateTopic: 4 } }),
+    killer: model(300, { weights: { recreateTopic: 4 } }),
   },
   {
     rule: 'R25',

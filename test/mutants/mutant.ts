@@ -31,8 +31,16 @@ export function edit(file: string, ...pairs: readonly (readonly [find: string, r
   return pairs.map(([find, replace]) => ({ file, find, replace }))
 }
 
+/** Long schedules with quick workers, so that most of what happens happens while they stream and copy. */
+const LIVELY = { capture: 60, apply: 60, backfill: 90 }
+
 export function model(schedules: number, profile: FixedProfile = {}): Killer {
-  return { kind: 'model', schedules, profile: { keyless: false, soft: false, ...profile } }
+  const weights = { ...LIVELY, ...profile.weights }
+  return {
+    kind: 'model',
+    schedules,
+    profile: { keyless: false, soft: false, steps: 500, ...profile, weights },
+  }
 }
 
 export function unit(file: string, name = ''): Killer {
