@@ -57,6 +57,22 @@ describe('createStore', () => {
     expect(told.at(-1)).toBe('-a@20')
   })
 
+  it('does not take what was deleted for alive when an answer about it comes late', () => {
+    const { store } = open()
+    store.forget(thing('a', 12))
+    store.observe(thing('a', 11))
+    expect(store.get('n/a')).toBeUndefined()
+    store.observe(thing('b', 10))
+    store.replace('n', [], '20')
+    store.observe(thing('b', 15))
+    expect(store.get('n/b')).toBeUndefined()
+    // It had only left what is watched.
+    store.observe(thing('b', 25))
+    expect(store.get('n/b')?.metadata.resourceVersion).toBe('25')
+    store.observe(thing('a', 13, { uid: 'another' }))
+    expect(store.get('n/a')?.metadata.uid).toBe('another')
+  })
+
   it('files by index, also after a change', () => {
     const { store } = open()
     store.observe(thing('a', 1, { labels: { color: 'red' } }))

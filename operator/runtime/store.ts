@@ -22,6 +22,9 @@ export function keyOf(object: KubeObject): string {
   return namespace === undefined ? name : `${namespace}/${name}`
 }
 
+/** Ends that are remembered. */
+const GRAVES = 10_000
+
 /** @param indexes by name, what an object is filed under; undefined files it nowhere */
 export function createStore<T extends KubeObject>(
   indexes: Readonly<Record<string, (object: T) => string | undefined>> = {},
@@ -29,6 +32,8 @@ export function createStore<T extends KubeObject>(
   const objects = new Map<string, T>()
   const filed = new Map(Object.keys(indexes).map((name) => [name, new Map<string, Map<string, T>>()]))
   const listeners: Change<T>[] = []
+  /** By uid: as of which version it was gone. An answer to a write may come after the watch has told the end of its object. */
+  const gone = new Map<string, string>()
 
   function file(key: string, object: T | undefined, before: T | undefined): void {
     for (const [name, indexOf] of Object.entries(indexes)) {
@@ -52,14 +57,24 @@ export function createStore<T extends KubeObject>(
     const key = keyOf(object)
     const before = objects.get(key)
     if (before && !isNewer(object, before)) return
+    const end = gone.get(object.metadata.uid)
+    if (end !== undefined && compareVersions(object.metadata.resourceVersion, end) <= 0) return
     objects.set(key, object)
     file(key, object, before)
     for (const listener of listeners) listener(object, before, false)
   }
 
-  function drop(key: string): void {
+  function bury(uid: string, version = ''): void {
+    gone.delete(uid)
+    gone.set(uid, version)
+    const [oldest] = gone.keys()
+    if (gone.size > GRAVES && oldest !== undefined) gone.delete(oldest)
+  }
+
+  function drop(key: string, version: string | undefined): void {
     const before = objects.get(key)
     if (!before) return
+    bury(before.metadata.uid, version)
     objects.delete(key)
     file(key, undefined, before)
     for (const listener of listeners) listener(before, before, true)
@@ -71,18 +86,19 @@ export function createStore<T extends KubeObject>(
     by: (index, value) => [...(filed.get(index)?.get(value)?.values() ?? [])],
     observe: put,
     forget(object) {
+      bury(object.metadata.uid, object.metadata.resourceVersion)
       const key = keyOf(object)
       const before = objects.get(key)
       // Deleted and made anew: the end of the old one says nothing about the new one.
       if (before && before.metadata.uid !== object.metadata.uid && isNewer(before, object)) return
-      drop(key)
+      drop(key, object.metadata.resourceVersion)
     },
     replace(namespace, listed, version) {
       const keys = new Set(listed.map(keyOf))
       for (const [key, object] of objects) {
         if (namespace !== undefined && object.metadata.namespace !== namespace) continue
         if (keys.has(key) || compareVersions(object.metadata.resourceVersion, version) > 0) continue
-        drop(key)
+        drop(key, version)
       }
       for (const object of listed) put(object)
     },
