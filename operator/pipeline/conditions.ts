@@ -35,6 +35,9 @@ export function pipelineConditions(facts: ConditionFacts): NewCondition[] {
   return [readyCondition(facts, parts), ...parts.map(({ condition }) => condition), gapCondition(facts)]
 }
 
+/** Tables that a message names one by one. */
+const MOST_NAMED = 20
+
 /** Whether changes of some table were lost, and what becomes of it by `spec.onGap`. */
 function gapCondition({ pipeline, tables }: ConditionFacts): NewCondition {
   const condition = (status: NewCondition['status'], reason: string, message: string) =>
@@ -45,7 +48,7 @@ function gapCondition({ pipeline, tables }: ConditionFacts): NewCondition {
   const hit = tables.filter(({ status }) => doubtful.has(tableKey(status)))
   if (hit.length === 0) return condition('True', 'NoGap' satisfies GapReason, '')
   const code = hit.map(({ status }) => doubtful.get(tableKey(status))?.code).find((one) => one !== undefined)
-  const shown = hit.slice(0, 10).map(({ status }) => {
+  const shown = hit.slice(0, MOST_NAMED).map(({ status }) => {
     const { code: why, message } = doubtful.get(tableKey(status)) ?? {}
     return `${status.schema}.${status.name}: ${why ?? 'ChangesLost'}${message ? `: ${message}` : ''}`
   })
@@ -138,7 +141,7 @@ function readyCondition(
 
 function failedMessage(failed: readonly TableView[]): string {
   const shown = failed
-    .slice(0, 3)
+    .slice(0, MOST_NAMED)
     .map(({ status }) => `${status.schema}.${status.name}: ${status.message ?? 'stopped'}`)
   const more = failed.length > shown.length ? `; and ${failed.length - shown.length} more` : ''
   return `${shown.join('; ')}${more}`
