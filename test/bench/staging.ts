@@ -8,8 +8,9 @@
  */
 
 import { spawnSync } from 'node:child_process'
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { ownedTempDir } from '../../hack/process/temp-dir.ts'
 import { query, startPostgres } from '../../hack/services/postgres.ts'
@@ -63,10 +64,18 @@ async function measure(): Promise<number> {
   await stageOnce(0)
   const ratios: number[] = []
   for (let round = 1; round <= ROUNDS; round += 1) {
+    const start = cpu()
     const file = copyOnce()
+    await sleep(100)
+    const between = cpu()
     const staged = await stageOnce(round)
+    await sleep(100)
+    const end = cpu()
     if (staged.rows !== BigInt(ROWS)) throw new Error(`${staged.rows} rows were staged instead of ${ROWS}`)
     ratios.push(staged.seconds / file.seconds)
+    console.log(
+      `  processor time: COPY ${(between.source - start.source).toFixed(1)} s; staging: PostgreSQL ${(end.source - between.source).toFixed(1)} s, readers ${(end.readers - between.readers).toFixed(1)} s, S3 ${(end.s3 - between.s3).toFixed(1)} s`,
+    )
     console.log(
       `round ${round}: COPY of ${(file.bytes / 1e6).toFixed(0)} MB into a file ${file.seconds.toFixed(2)} s, into S3 ${staged.seconds.toFixed(2)} s (${staged.files} files), ratio ${(staged.seconds / file.seconds).toFixed(2)}`,
     )
@@ -84,6 +93,17 @@ function copyOnce(): { seconds: number; bytes: number } {
   })
   if (status !== 0) throw new Error('psql has failed')
   return { seconds: (performance.now() - began) / 1000, bytes: statSync(file).size }
+}
+
+/** Processor time so far of a process and of its children that have ended, seconds. */
+function cpuSeconds(pid: number | undefined): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / 100
+}
+
+function cpu() {
+  return { source: cpuSeconds(source.pid()), s3: cpuSeconds(s3.pid()), readers: cpuSeconds(process.pid) }
 }
 
 async function stageOnce(round: number): Promise<{ seconds: number; rows: bigint; files: number }> {
