@@ -57,14 +57,15 @@ export function createStore<T extends KubeObject>(
     const key = keyOf(object)
     const before = objects.get(key)
     if (before && !isNewer(object, before)) return
-    const end = gone.get(object.metadata.uid)
+    const end = gone.get(object.metadata.uid ?? '')
     if (end !== undefined && compareVersions(object.metadata.resourceVersion, end) <= 0) return
     objects.set(key, object)
     file(key, object, before)
     for (const listener of listeners) listener(object, before, false)
   }
 
-  function bury(uid: string, version = ''): void {
+  function bury({ metadata: { uid } }: T, version = ''): void {
+    if (uid === undefined) return
     gone.delete(uid)
     gone.set(uid, version)
     const [oldest] = gone.keys()
@@ -74,7 +75,7 @@ export function createStore<T extends KubeObject>(
   function drop(key: string, version: string | undefined): void {
     const before = objects.get(key)
     if (!before) return
-    bury(before.metadata.uid, version)
+    bury(before, version)
     objects.delete(key)
     file(key, undefined, before)
     for (const listener of listeners) listener(before, before, true)
@@ -86,7 +87,7 @@ export function createStore<T extends KubeObject>(
     by: (index, value) => [...(filed.get(index)?.get(value)?.values() ?? [])],
     observe: put,
     forget(object) {
-      bury(object.metadata.uid, object.metadata.resourceVersion)
+      bury(object, object.metadata.resourceVersion)
       const key = keyOf(object)
       const before = objects.get(key)
       // Deleted and made anew: the end of the old one says nothing about the new one.
