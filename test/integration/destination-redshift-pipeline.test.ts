@@ -206,7 +206,8 @@ describe('an ad-hoc backfill', () => {
   )
 })
 
-it('follows a column that is added, a VARCHAR that is widened and a number that is', async () => {
+// A type that makes PostgreSQL rewrite the table, such as integer to bigint, stops it: docs/architecture.md.
+it('follows columns that are added and a VARCHAR that is widened', async () => {
   await underWrites(async () => {
     await onSource(
       stage,
@@ -215,8 +216,6 @@ it('follows a column that is added, a VARCHAR that is widened and a number that 
       `UPDATE orders SET channel = 'web', score = 7 WHERE id % 10 = 0`,
       'ALTER TABLE orders ALTER COLUMN "from" TYPE varchar(200)',
       `UPDATE orders SET "from" = repeat('wide ', 40) WHERE id % 10 = 1`,
-      'ALTER TABLE orders ALTER COLUMN score TYPE bigint',
-      'UPDATE orders SET score = 5000000000 WHERE id % 10 = 2',
     )
     await sleep(1_000)
   })
