@@ -110,8 +110,11 @@ function readyCondition(
       'spec.state is Stopped: the slot stays and the source keeps its log for it',
     )
   }
+  const failed = tables.filter((table) => table.failed)
+  // Tables that have failed by themselves are named whatever else is wrong: they will not recover with it.
+  const also = failed.length > 0 ? `; and apart from that: ${failedMessage(failed)}` : ''
   const broken = parts.find(({ condition }) => condition.status === 'False')
-  if (broken) return ready('False', broken.part.reason, broken.condition.message)
+  if (broken) return ready('False', broken.part.reason, `${broken.condition.message}${also}`)
   if (state === 'Paused') {
     return ready(
       'False',
@@ -123,9 +126,12 @@ function readyCondition(
   if (unknown) {
     const begun = pipeline.status?.capture !== undefined && pipeline.status.apply !== undefined
     const stuck = facts.capture.problem ?? facts.apply.problem
-    return ready('False', begun || stuck ? 'WorkersNotReady' : 'Starting', stuck ?? unknown.condition.message)
+    return ready(
+      'False',
+      begun || stuck ? 'WorkersNotReady' : 'Starting',
+      `${stuck ?? unknown.condition.message}${also}`,
+    )
   }
-  const failed = tables.filter((table) => table.failed)
   if (failed.length > 0) return ready('False', 'TablesFailed', failedMessage(failed))
   const unsettled = tables.filter((table) => !table.settled)
   if (unsettled.length > 0) {

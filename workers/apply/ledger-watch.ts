@@ -3,7 +3,7 @@ import { sleep } from '../../lib/sleep.ts'
 import type { TargetFacts } from '../destination/destination.ts'
 import type { LedgerTable } from '../destination/ledger.ts'
 import { tableLabel } from '../source/table.ts'
-import type { ApplyEnv } from './env.ts'
+import { type ApplyEnv, listedTable } from './env.ts'
 import { lostFacts } from './facts.ts'
 import {
   type Baseline,
@@ -71,12 +71,25 @@ export async function watchLedger(
       const target = found?.get(tableLabel(known.destination))
       const baseline = baselines.get(label)
       const tampering =
-        judgeTarget(known, baseline, target, mark ?? '', state.columns) ??
+        judgeTarget(known, baseline, target, mark ?? '', await wanted(state, baseline, target)) ??
         (await wasEmptied(known, baseline, target, mark))
       if (target) baselines.set(label, { target, mark: mark ?? '' })
       else baselines.delete(label)
       if (tampering && !known.needsEmptying) await tell(worker, tampering)
     }
+  }
+
+  /** Columns that are replicated; of a table that got no change yet only the source knows them, asked when one is gone. */
+  async function wanted(
+    { table, columns }: TableState,
+    baseline: Baseline | undefined,
+    target: TargetFacts | undefined,
+  ): Promise<readonly string[]> {
+    if (columns.length > 0 || !baseline || !target) return columns
+    if (baseline.target.columns.every((name) => target.columns.includes(name))) return columns
+    const filter = listedTable(env.spec(), table)?.columns
+    const definition = await env.source.definition(table, filter, signal)
+    return definition?.columns.map(({ name }) => name) ?? []
   }
 
   async function wasEmptied(
