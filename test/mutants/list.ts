@@ -61,7 +61,7 @@ const INVARIANTS: readonly Mutant[] = [
       'await waitForOlderTransactions(control, {',
       'if (control === undefined) await waitForOlderTransactions(control, {',
     ]),
-    killer: model(300, { ...PRIMARY, weights: { visible: 1 } }),
+    killer: integration('backfill-hold', 'once all that ran at the hold has ended there'),
   },
   {
     rule: 'I3',
@@ -91,7 +91,7 @@ const INVARIANTS: readonly Mutant[] = [
     rule: 'I5',
     without: 'noticing a slot that is ahead of the record',
     edits: edit('workers/capture/start.ts', ['slot.confirmed > record.lsn', 'slot.confirmed < 0n']),
-    killer: model(300, { seedRows: 4, weights: { loseSlot: 2 } }),
+    killer: unit('workers/capture/start.test.ts', 'finds a gap when the slot is ahead of the record'),
   },
   {
     rule: 'I6',
@@ -502,7 +502,7 @@ const GAPS: readonly Mutant[] = [
       'if (record.timeline !== found.timeline) return',
       'if (record.timeline > found.timeline) return',
     ]),
-    killer: model(300, { seedRows: 4, weights: { failOver: 2 } }),
+    killer: unit('workers/capture/start.test.ts', 'finds a gap on a new timeline'),
   },
   {
     rule: 'R23',
