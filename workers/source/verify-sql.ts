@@ -54,12 +54,15 @@ function output(name: string): string {
   return `format('%s', ${column(name)})`
 }
 
-/** Number of rows and a checksum of the rows of a range, whatever their order. */
+/**
+ * Number of rows and a checksum of the rows of a range, whatever their order. (OFFSET 0: without it each row is hashed twice,
+ * once for either aggregate.)
+ */
 export function digestSQL(side: VerifySide, range: VerifyRange): Statement {
   const { condition, values } = inRange(side, range, 1)
   return {
     text: `SELECT count(*) AS rows, coalesce(bit_xor(h), 0) || ' ' || coalesce(sum(h >> 32), 0) AS checksum
-           FROM (SELECT ${hash(side)} AS h FROM ${side.from} AS t${condition}) AS r`,
+           FROM (SELECT ${hash(side)} AS h FROM ${side.from} AS t${condition} OFFSET 0) AS r`,
     values,
   }
 }
@@ -97,8 +100,22 @@ export function cutSQL(side: VerifySide, range: VerifyRange, parts: number, shar
   }
 }
 
-function hash(side: VerifySide): string {
-  return `hashtextextended(ROW(${side.columns.join(', ')})::text COLLATE "C", 0)`
+/** A function takes at most 100 arguments. */
+const COLUMNS_AT_ONCE = 48
+
+// concat() writes each value as its type does, and takes a third of the time of a whole row's text. What stands behind each
+// value tells NULL from the empty text, and one column from the next.
+function hash({ columns }: VerifySide): string {
+  const parts: string[] = []
+  for (let start = 0; start < columns.length; start += COLUMNS_AT_ONCE) {
+    const some = columns.slice(start, start + COLUMNS_AT_ONCE)
+    // IS NULL would be true for a composite value of nothing but NULLs.
+    const values = some.map(
+      (one) => `${one}, CASE WHEN ${one} IS NOT DISTINCT FROM NULL THEN E'\\x01' ELSE E'\\x02' END`,
+    )
+    parts.push(`concat(${values.join(', ')})`)
+  }
+  return `hashtextextended((${parts.join(' || ')}) COLLATE "C", 0)`
 }
 
 function keyed(side: VerifySide): string {
