@@ -387,7 +387,7 @@ const APPLYING: readonly Mutant[] = [
     rule: 'R16',
     without: 'reading again what a key change left unchanged',
     edits: edit('workers/apply/compact.ts', ['    if (moved) reread = true\n', '']),
-    killer: model(300),
+    killer: unit('workers/apply/compact.test.ts'),
   },
   {
     rule: 'R17',
@@ -520,7 +520,7 @@ const GAPS: readonly Mutant[] = [
       "if (incarnation !== '' && next.inc !== incarnation) {",
       "if (incarnation === 'x') {",
     ]),
-    killer: model(300, { weights: { recreateTopic: 4 } }),
+    killer: integration('apply-hold', 'a topic that was made anew stops the table'),
   },
   {
     rule: 'R25',
