@@ -383,6 +383,29 @@ describe('a gap', () => {
   })
 })
 
+it('topics of a Pipeline that was deleted and made again say that its tables had left, and no gap', async () => {
+  const bed = await open('again', table)
+  const first = bed.run()
+  await bed.untilJoined('t')
+  await bed.sql('insert into t values (1, 1)')
+  await bed.untilEvents('t', 'the row', (all) => all.at(-1)?.row.id === '1')
+  await first.stop()
+  await bed.renew()
+  await bed.sql('insert into t values (2, 2)')
+  bed.run()
+  await bed.untilJoined('t')
+  await bed.sql('insert into t values (3, 3)')
+  const events = await bed.untilEvents('t', 'the last row', (all) => all.at(-1)?.row.id === '3')
+  expect(events.map((event) => (event.op === 'control' ? event.control.control : event.row.id))).toEqual([
+    'join',
+    '1',
+    'leave',
+    'join',
+    '3',
+  ])
+  expect(events.map((event) => event.position[0])).toEqual([1, 1, 2, 2, 2])
+})
+
 describe('a queue that does not answer', () => {
   it('holds the source back without losing it, and memory stays bounded', async () => {
     const broker = await ownKafka()

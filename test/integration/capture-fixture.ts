@@ -59,6 +59,8 @@ export interface CaptureBed {
   /** Waits until these tables have joined. */
   untilJoined(...tables: string[]): Promise<void>
   patch(spec: object): Promise<void>
+  /** Deletes the Pipeline, with slot and publication as its cleanup would, and makes one of the same name. */
+  renew(): Promise<void>
   /** Records of capture's own topic, as JSON. */
   record(): Promise<Record<string, unknown>[]>
   slotLSN(): Promise<bigint>
@@ -247,6 +249,20 @@ export async function openCaptureBed(
     },
     async patch(spec) {
       await request(transport, 'PATCH', path, { spec }, 'application/merge-patch+json')
+    },
+    async renew() {
+      await request(transport, 'DELETE', path)
+      await query(source.url, `select pg_drop_replication_slot('${slot}')`)
+      await query(source.url, `drop publication ${slot}`)
+      const { name, namespace: _ } = pipeline.metadata
+      const again = {
+        apiVersion: pipeline.apiVersion,
+        kind: pipeline.kind,
+        metadata: { name },
+        spec: pipeline.spec,
+      }
+      const made = await request<Pipeline>(transport, 'POST', `${CUSTOM}/${namespace}/pipelines`, again)
+      env.pipelineUid = made.metadata.uid ?? ''
     },
     async record() {
       const records = await queue.readAll(captureTopic(prefix), never)

@@ -9,6 +9,7 @@ import { readSlot, slotInUse } from '../source/slot.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
 import type { Changes } from './changes.ts'
 import type { Directory } from './directory.ts'
+import type { ControlContent } from './log-messages.ts'
 import { claimPublication, inspectServer, makeSlot } from './prepare.ts'
 import type { CaptureRecord } from './record.ts'
 import type { RecordStore } from './record-store.ts'
@@ -34,6 +35,8 @@ export interface Beginning {
   readonly epoch: number
   readonly from: LSN
   readonly gap: Gap | undefined
+  /** The topics are those of a Pipeline that has ended. */
+  readonly anew: boolean
   /** The record already says so. */
   readonly isResumed: boolean
   readonly identity: ServerIdentity
@@ -63,6 +66,7 @@ export async function begin(options: BeginOptions, signal: AbortSignal): Promise
     slot,
     systemIdentifier: identity.systemIdentifier,
     timeline: identity.timeline,
+    owner: options.owner,
     logEnd: (await sql.use(readLogEnd)).inserted,
     hasPast: record.state !== undefined || (await hasContent(queue, prefix, tables, signal)),
     unusable: options.unusable,
@@ -79,7 +83,8 @@ export async function begin(options: BeginOptions, signal: AbortSignal): Promise
       signal,
     ))
   const isResumed = record.state?.epoch === decision.epoch && record.state.lsn === from
-  return { epoch: decision.epoch, from, gap: decision.gap, isResumed, identity, record, tables }
+  const { epoch, gap, anew = false } = decision
+  return { epoch, from, gap, anew, isResumed, identity, record, tables }
 }
 
 /** The tables of the spec and of the publication. */
@@ -106,9 +111,9 @@ async function hasContent(
   return false
 }
 
-/** Writes the gap into the topic of every table that has one (rule R22). */
-export async function writeGap(
-  gap: Gap,
+/** Writes a gap (rule R22), or that its Pipeline has ended, into the topic of every table that has one. */
+export async function writeBreak(
+  line: ControlContent,
   tables: readonly TableName[],
   parts: {
     readonly directory: Directory
@@ -124,6 +129,6 @@ export async function writeGap(
     const isThere = parts.record.topics.has(topic) || (await parts.queue.offsets(topic, signal)) !== undefined
     if (!isThere) continue
     const channel = await parts.directory.channel(table, signal)
-    parts.changes.writeControl(channel, { control: 'gap', ...gap })
+    parts.changes.writeControl(channel, line)
   }
 }

@@ -13,7 +13,8 @@ const read = (records: readonly OutgoingRecord[]) =>
       headers: {},
     })),
   )
-const state = (epoch: number, lsn: bigint) => stateRecord({ epoch, lsn, systemIdentifier: 's', timeline: 1 })
+const state = (epoch: number, lsn: bigint) =>
+  stateRecord({ epoch, lsn, systemIdentifier: 's', timeline: 1, owner: 'p' })
 const topic = (version: number, written: boolean): RecordedTopic => ({
   topic: 'p.public.t',
   table: { schema: 'public', name: 't' },
@@ -30,7 +31,13 @@ describe("capture's record", () => {
 
   it('gives back what was written', () => {
     const found = read([state(1, 0x16_b374_d848n), topicRecord(topic(1, true))])
-    expect(found.state).toEqual({ epoch: 1, lsn: 0x16_b374_d848n, systemIdentifier: 's', timeline: 1 })
+    expect(found.state).toEqual({
+      epoch: 1,
+      lsn: 0x16_b374_d848n,
+      systemIdentifier: 's',
+      timeline: 1,
+      owner: 'p',
+    })
     expect(found.topics.get('p.public.t')).toEqual(JSON.parse(JSON.stringify(topic(1, true))))
   })
 

@@ -19,6 +19,8 @@ export interface RecordedState {
   readonly lsn: LSN
   readonly systemIdentifier: string
   readonly timeline: number
+  /** The Pipeline that wrote it; undefined in records of before it was remembered. */
+  readonly owner: string | undefined
 }
 
 /** What is known of a table's topic. Kept for ever, also when the table has left. */
@@ -57,11 +59,11 @@ export function foldRecords(records: readonly QueueRecord[]): CaptureRecord {
   for (const record of records) {
     const content = JSON.parse(record.value.toString('utf8')) as { kind: string }
     if (content.kind === 'state') {
-      const { epoch, lsn, systemIdentifier, timeline } = content as unknown as Record<
+      const { epoch, lsn, systemIdentifier, timeline, owner } = content as unknown as Record<
         keyof RecordedState,
         never
       >
-      const found: RecordedState = { epoch, lsn: parseLSN(lsn), systemIdentifier, timeline }
+      const found: RecordedState = { epoch, lsn: parseLSN(lsn), systemIdentifier, timeline, owner }
       if (!state || isLater(found, state)) state = found
     } else if (content.kind === 'topic') {
       const { kind: _, ...topic } = content as unknown as RecordedTopic & { kind: string }

@@ -8,7 +8,7 @@ import type { PostgresTarget } from '../source/connect.ts'
 import { formatLSN } from '../source/lsn.ts'
 import type { SourceNames } from '../source/publication.ts'
 import type { ColumnFilter, TableName } from '../source/table.ts'
-import { begin, writeGap } from './begin.ts'
+import { begin, writeBreak } from './begin.ts'
 import { createCatalogWatch } from './catalog-watch.ts'
 import { createChanges } from './changes.ts'
 import { createDirectory } from './directory.ts'
@@ -101,7 +101,13 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
       },
     })
     const state = (lsn: bigint) =>
-      stateRecord({ epoch, lsn, systemIdentifier: identity.systemIdentifier, timeline: identity.timeline })
+      stateRecord({
+        epoch,
+        lsn,
+        systemIdentifier: identity.systemIdentifier,
+        timeline: identity.timeline,
+        owner: options.owner,
+      })
     const sender: Sender = createSender({
       queue,
       outgoing,
@@ -124,12 +130,16 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
         report.facts({ confirmedLSN: formatLSN(lsn) })
       },
     })
+    const parts = { ...options, directory, changes, record: start.record }
     if (start.gap) {
       log.error({ code: start.gap.code, reason: start.gap.message, epoch }, 'Changes are missing')
       metrics.gap(start.gap.code)
-      const { gap, tables, record } = start
-      const parts = { ...options, directory, changes, record }
-      await around('capture.gap', () => writeGap(gap, tables, parts, signal))
+      const line = { control: 'gap', ...start.gap } as const
+      await around('capture.gap', () => writeBreak(line, start.tables, parts, signal))
+    } else if (start.anew) {
+      log.info({ epoch }, 'The topics are those of a Pipeline that has ended')
+      const line = { control: 'leave', lsn: formatLSN(start.from) } as const
+      await around('capture.gap', () => writeBreak(line, start.tables, parts, signal))
     }
     // Recorded before the source hears of it (invariant I5); after a crash before this, the same gap is found again.
     if (!start.isResumed) await sender.drain(signal)

@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { decideStart, type Found } from './start.ts'
 
-const record = { epoch: 2, lsn: 100n, systemIdentifier: 'sys', timeline: 1 }
+const record = { epoch: 2, lsn: 100n, systemIdentifier: 'sys', timeline: 1, owner: 'me' }
 const good: Found = {
   record,
   slot: { confirmed: 100n, invalidated: undefined },
   systemIdentifier: 'sys',
   timeline: 1,
+  owner: 'me',
   logEnd: 1000n,
   hasPast: true,
   unusable: undefined,
@@ -71,6 +72,26 @@ describe('decideStart', () => {
       'finds a gap on another cluster',
       { systemIdentifier: 'other', slot: undefined },
       { epoch: 3, slot: 'create', gap: { code: 'SourceChanged' } },
+    ],
+    [
+      'begins anew where a Pipeline has ended and its slot is gone',
+      { owner: 'another', slot: undefined },
+      { epoch: 3, slot: 'create', from: undefined, gap: undefined, anew: true },
+    ],
+    [
+      'begins anew again when its first start was cut off behind the slot',
+      { owner: 'another', slot: { confirmed: 200n, invalidated: undefined } },
+      { epoch: 3, slot: 'keep', from: 200n, gap: undefined, anew: true },
+    ],
+    [
+      'goes on where a Pipeline has ended and left its slot',
+      { owner: 'another' },
+      { epoch: 2, slot: 'keep', from: 100n, gap: undefined },
+    ],
+    [
+      'finds a gap when the slot is gone and the record does not say whose it is',
+      { record: { ...record, owner: undefined }, slot: undefined },
+      { epoch: 3, slot: 'create', gap: { code: 'SlotLost' } },
     ],
     [
       'begins without a gap where nothing was before',

@@ -8,6 +8,8 @@ export interface Found {
   readonly slot: { readonly confirmed: LSN; readonly invalidated: string | undefined } | undefined
   readonly systemIdentifier: string
   readonly timeline: number
+  /** The Pipeline that captures now. */
+  readonly owner: string
   /** End of the log that the source has written. */
   readonly logEnd: LSN
   /** Some table's topic holds something, so this Pipeline has a past. */
@@ -27,6 +29,8 @@ export interface Start {
   readonly from: LSN | undefined
   /** Changes are missing before that point. */
   readonly gap: Gap | undefined
+  /** Another Pipeline captured into these topics before, and has ended: its tables left with it. */
+  readonly anew?: boolean
 }
 
 export interface Gap {
@@ -39,6 +43,14 @@ export interface Gap {
  * nothing is missing, there is a gap, and a new epoch begins.
  */
 export function decideStart(found: Found): Start {
+  const start = decideFor(found)
+  const before = found.record?.owner
+  const isOthers = before !== undefined && before !== found.owner
+  // A deleted Pipeline takes its slot along, and nobody promised anything for the time until there was another.
+  return start.gap && isOthers ? { ...start, gap: undefined, anew: true } : start
+}
+
+function decideFor(found: Found): Start {
   const { record, slot } = found
   if (!record) return decideWithoutRecord(found)
   const epoch = record.epoch + 1
