@@ -54,6 +54,7 @@ export async function runSession(
   let seen = scopeReader(watch.pipeline())
   /** Labels of the tables of which an earlier process has reported that they stream with all their history. */
   const reported = new Set(first.status?.apply?.tables?.filter(isStreamed).map(tableLabel))
+  /** By topic and its incarnation. */
   const retentions = new Map<string, Retention>()
   const over = new AbortController()
   const running = AbortSignal.any([signal, over.signal])
@@ -116,7 +117,7 @@ export async function runSession(
       void worker.done.then(() => {
         workers.delete(worker.topic)
         at.delete(label)
-        retentions.delete(worker.topic)
+        for (const key of retentions.keys()) if (key.startsWith(`${worker.topic} `)) retentions.delete(key)
         if (worker.state.row === undefined) {
           // Given free, it may come back as a new one.
           reported.delete(label)
@@ -151,10 +152,13 @@ export async function runSession(
       await sleep(RETENTION_CHECK, running)
       const milliseconds = spec().queue.kafka.retentionSeconds * 1000
       for (const [topic, { state }] of workers) {
-        const retention = retentions.get(topic) ?? createRetention()
-        retentions.set(topic, retention)
+        // Offsets of a topic mean nothing in the one that was made in its place.
+        const key = `${topic} ${state.row?.incarnation}`
+        const retention = retentions.get(key) ?? createRetention()
+        retentions.set(key, retention)
         const now = performance.now()
-        if (state.row?.incarnation) retention.passed(state.row.nextOffset, now)
+        if (!state.row?.incarnation) continue
+        retention.passed(state.row.nextOffset, now)
         const offset = retention.expired(now, milliseconds)
         if (offset === undefined) continue
         try {
