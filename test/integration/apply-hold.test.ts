@@ -342,6 +342,10 @@ describe('joining and leaving', () => {
     await new Promise((resolve) => setTimeout(resolve, 1_000))
     expect(await bed.ledger()).toBeUndefined()
     expect(await bed.contents()).toEqual(['(1,one)'])
+    // Another of the same name does not apply what this one has left.
+    const offsets = await bed.queue.offsets(bed.topic(), new AbortController().signal)
+    expect(offsets?.earliest).toBe(offsets?.end)
+    expect(offsets?.end).toBeGreaterThan(0n)
   })
 
   it('a paused Pipeline applies nothing, and goes on where it was', async () => {

@@ -191,9 +191,23 @@ export function startTable(
     if (!scope.deleting) return false
     if (row.heldBy !== '') await waitForHoldEnd(env, state, row, bell, signal)
     const now = await reload()
-    if (now) await ledger.releaseTable(now, signal)
+    if (now) {
+      await emptyTopic(now.topic)
+      await ledger.releaseTable(now, signal)
+    }
     state.row = undefined
     return true
+  }
+
+  /** What nobody applies any more must not be applied by a Pipeline of the same name, rows that were deleted since among it. */
+  async function emptyTopic(topic: string): Promise<void> {
+    try {
+      const offsets = await env.queue.offsets(topic, signal)
+      if (offsets && offsets.end > 0n) await env.queue.deleteBefore(topic, offsets.end, signal)
+    } catch (thrown) {
+      signal.throwIfAborted()
+      env.log.warn({ topic, err: thrown }, 'Records of a deleted Pipeline stay in its topic')
+    }
   }
 
   /** A backfill that empties the table has been created: the change that could not be applied is left out (rule R21). */

@@ -15,7 +15,7 @@ import { createDirectory } from './directory.ts'
 import { createLookups } from './lookups.ts'
 import type { CaptureMetrics } from './metrics.ts'
 import { createOutgoing } from './outgoing.ts'
-import { stateRecord } from './record.ts'
+import { type RecordedTopic, stateRecord } from './record.ts'
 import { createRecordStore } from './record-store.ts'
 import { refilter } from './relations.ts'
 import { type ReplicationStream, startReplication } from './replication.ts'
@@ -92,7 +92,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
       queue,
       prefix: options.prefix,
       captureTopic: topic,
-      topics: start.record.topics,
+      topics: start.anew ? withoutPast(start.record.topics) : start.record.topics,
       onLost(channel, gap) {
         log.error({ topic: channel.topic, reason: gap.message }, 'A topic was lost')
         metrics.gap(gap.code)
@@ -234,6 +234,13 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
     over.abort(new Error('the session is over'))
     await Promise.allSettled([stream?.close(), sql.close()])
   }
+}
+
+/** What is known of the topics, without what the tables looked like: while nobody captured them, they may have changed. */
+function withoutPast(topics: ReadonlyMap<string, RecordedTopic>): Map<string, RecordedTopic> {
+  return new Map(
+    [...topics].map(([topic, entry]) => [topic, { ...entry, fingerprint: undefined, membership: undefined }]),
+  )
 }
 
 async function followFilters(
