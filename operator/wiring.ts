@@ -1,6 +1,6 @@
 import { PIPELINES, TABLE_BACKFILLS } from '../crds/api.ts'
 import type { KubeObject } from '../lib/kube/api.ts'
-import { createScheduleBoard, rankOf } from './backfill/collect.ts'
+import { createScheduleBoard } from './backfill/collect.ts'
 import { reconcileBackfill } from './backfill/reconcile.ts'
 import { schedulePipeline } from './backfill/scheduler.ts'
 import { type OperatorContext, pipelineKeyOf } from './context.ts'
@@ -39,11 +39,11 @@ export function createOperator(context: OperatorContext, metrics: OperatorMetric
     ...common,
     name: 'tablebackfill',
     reconcile: (key, signal) => reconcileBackfill(context, board, key, signal),
-    // Side by side, one further back in the line could tell its new place, or that it runs, before the one ahead of it.
+    // Side by side, one further back in the line could tell its new place before the one ahead of it.
     queue: {
       lane(key) {
         const backfill = stores.backfills.get(key)
-        return backfill && { name: pipelineKeyOf(backfill), rank: rankOf(board, backfill) }
+        return backfill && pipelineKeyOf(backfill)
       },
     },
   })

@@ -16,22 +16,11 @@ export interface ScheduleBoard {
   readonly seen: Map<string, ReadonlySet<string>>
   /** Why a Job could not be made, by uid of the backfill. */
   readonly problems: Map<string, string>
-  /** How many had been started before it, by uid of a backfill that this process has started. */
-  readonly started: Map<string, number>
 }
 
 export function createScheduleBoard(): ScheduleBoard {
-  return { schedules: new Map(), seen: new Map(), problems: new Map(), started: new Map() }
+  return { schedules: new Map(), seen: new Map(), problems: new Map() }
 }
-
-/** Where a backfill stands among those of its Pipeline: the started ones as they were started, then the line. */
-export function rankOf(board: ScheduleBoard, backfill: TableBackfill): number {
-  const { uid } = backfill.metadata
-  const place = board.schedules.get(pipelineKeyOf(backfill))?.waiting.get(uid)
-  return place ? BEHIND_ALL_STARTED + place.position : (board.started.get(uid) ?? 0)
-}
-
-const BEHIND_ALL_STARTED = 1e9
 
 /** What is known about a TableBackfill, gathered from the caches. */
 export function collectFacts(

@@ -22,11 +22,11 @@ export async function reconcileBackfill(
   const backfill = context.stores.backfills.get(key)
   if (!backfill) return {}
   if (backfill.metadata.deletionTimestamp !== undefined) {
-    forget(board, backfill)
+    board.problems.delete(backfill.metadata.uid)
     return {}
   }
   if (isTerminal(backfill.status?.phase)) {
-    forget(board, backfill)
+    board.problems.delete(backfill.metadata.uid)
     await tidyUp(context, backfill, signal)
     return {}
   }
@@ -40,11 +40,6 @@ export async function reconcileBackfill(
   }
   await writeStatus(context, board, backfill, outcome, signal)
   return {}
-}
-
-function forget(board: ScheduleBoard, { metadata }: TableBackfill): void {
-  board.problems.delete(metadata.uid)
-  board.started.delete(metadata.uid)
 }
 
 async function changeJob(

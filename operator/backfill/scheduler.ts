@@ -38,7 +38,6 @@ export async function schedulePipeline(
     if (!backfill || !pipeline) continue
     try {
       await start(context, backfill, pipeline, signal)
-      board.started.set(uid, board.started.size === 0 ? 1 : Math.max(...board.started.values()) + 1)
       board.problems.delete(uid)
     } catch (error) {
       signal.throwIfAborted()

@@ -45,25 +45,6 @@ describe('createWorkQueue', () => {
     expect(await takers[2]).toBe('c')
   })
 
-  it('hands out keys of one lane one after the other, in order, and others meanwhile', async () => {
-    const queue = createWorkQueue({
-      lane: (key) => (key === 'x' ? undefined : { name: key.charAt(0), rank: Number(key.charAt(1)) }),
-    })
-    for (const key of ['a3', 'a1', 'b1', 'x', 'a2', 'b2']) queue.add(key)
-    const taken = [await queue.take(never), await queue.take(never), await queue.take(never)]
-    expect(taken).toEqual(['a1', 'b1', 'x'])
-    const waits = [queue.take(never), queue.take(never), queue.take(never)]
-    queue.done('x')
-    queue.done('b1')
-    expect(await waits[0]).toBe('b2')
-    queue.done('a1')
-    expect(await waits[1]).toBe('a2')
-    queue.done('b2')
-    queue.done('a2')
-    expect(await waits[2]).toBe('a3')
-    expect(queue.depth()).toBe(0)
-  })
-
   it('does not lose a key to one who has stopped waiting', async () => {
     const queue = createWorkQueue()
     const stop = new AbortController()

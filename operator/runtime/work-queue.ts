@@ -26,8 +26,8 @@ export interface WorkQueueOptions {
   readonly minDelay?: number
   readonly maxDelay?: number
   readonly random?: () => number
-  /** Keys of one lane are worked on one after the other, the one of the lowest rank first. */
-  readonly lane?: (key: string) => { readonly name: string; readonly rank: number } | undefined
+  /** Keys of one lane are worked on one after the other, in the order of their arrival. */
+  readonly lane?: (key: string) => string | undefined
 }
 
 export function createWorkQueue(options: WorkQueueOptions = {}): WorkQueue {
@@ -70,18 +70,13 @@ export function createWorkQueue(options: WorkQueueOptions = {}): WorkQueue {
     timers.set(key, { due, timer })
   }
 
-  /** The key that has waited longest of those whose lane is free; in its stead the first of its lane. */
+  /** The key that has waited longest of those whose lane is free. */
   function next(): readonly [key: string, since: number, lane: string | undefined] | undefined {
-    let found: { key: string; since: number; name: string; rank: number } | undefined
     for (const [key, since] of waiting) {
       const its = lane(key)
-      if (its === undefined) {
-        if (!found) return [key, since, undefined]
-      } else if (!busy.has(its.name)) {
-        if (!found || (found.name === its.name && its.rank < found.rank)) found = { key, since, ...its }
-      }
+      if (its === undefined || !busy.has(its)) return [key, since, its]
     }
-    return found && [found.key, found.since, found.name]
+    return undefined
   }
 
   return {

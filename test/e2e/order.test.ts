@@ -4,7 +4,7 @@ import { applyPipeline, onSource, useStage, waitForStreaming } from './support.t
 const stage = useStage('order')
 const NAMES = Array.from({ length: 12 }, (_, i) => `t${String(12 - i).padStart(2, '0')}`)
 const LIMIT = 3
-const SETTLED = 500
+const SETTLED = 1_000
 
 it('backfills twelve tables in the listed order, three at a time, and shows positions', {
   timeout: 600_000,
@@ -58,7 +58,7 @@ it('backfills twelve tables in the listed order, three at a time, and shows posi
   // One that is so short that it was never seen active is only missing here, never out of order.
   expect(began).toEqual(NAMES.filter((name) => began.includes(name)))
   expect(began.length).toBeGreaterThan(8)
-  expect(settled.size).toBeGreaterThan(2)
+  expect(settled.size).toBeGreaterThan(1)
   for (const line of settled) {
     const waiting = line.split(' ')
     const names = NAMES.slice(NAMES.length - waiting.length)
