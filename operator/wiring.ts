@@ -39,13 +39,6 @@ export function createOperator(context: OperatorContext, metrics: OperatorMetric
     ...common,
     name: 'tablebackfill',
     reconcile: (key, signal) => reconcileBackfill(context, board, key, signal),
-    // Side by side, one further back in the line could tell its new place before the one ahead of it.
-    queue: {
-      lane(key) {
-        const backfill = stores.backfills.get(key)
-        return backfill && pipelineKeyOf(backfill)
-      },
-    },
   })
   const schedules = createController({
     ...common,

@@ -26,16 +26,13 @@ export interface WorkQueueOptions {
   readonly minDelay?: number
   readonly maxDelay?: number
   readonly random?: () => number
-  /** Keys of one lane are worked on one after the other, in the order of their arrival. */
-  readonly lane?: (key: string) => string | undefined
 }
 
 export function createWorkQueue(options: WorkQueueOptions = {}): WorkQueue {
-  const { minDelay = 200, maxDelay = 120_000, random = Math.random, lane = () => undefined } = options
+  const { minDelay = 200, maxDelay = 120_000, random = Math.random } = options
   /** Keys to work on, with the time they were added; in the order of arrival. */
   const waiting = new Map<string, number>()
-  const working = new Map<string, string | undefined>()
-  const busy = new Set<string>()
+  const working = new Set<string>()
   /** Added while worked on. */
   const again = new Set<string>()
   const timers = new Map<string, { due: number; timer: NodeJS.Timeout }>()
@@ -70,15 +67,6 @@ export function createWorkQueue(options: WorkQueueOptions = {}): WorkQueue {
     timers.set(key, { due, timer })
   }
 
-  /** The key that has waited longest of those whose lane is free. */
-  function next(): readonly [key: string, since: number, lane: string | undefined] | undefined {
-    for (const [key, since] of waiting) {
-      const its = lane(key)
-      if (its === undefined || !busy.has(its)) return [key, since, its]
-    }
-    return undefined
-  }
-
   return {
     add,
     addAfter,
@@ -93,12 +81,11 @@ export function createWorkQueue(options: WorkQueueOptions = {}): WorkQueue {
     async take(signal) {
       for (;;) {
         signal.throwIfAborted()
-        const found = next()
-        if (found !== undefined) {
-          const [key, since, its] = found
+        const next = waiting.entries().next().value
+        if (next !== undefined) {
+          const [key, since] = next
           waiting.delete(key)
-          working.set(key, its)
-          if (its !== undefined) busy.add(its)
+          working.add(key)
           lastWait.set(key, performance.now() - since)
           return key
         }
@@ -106,13 +93,9 @@ export function createWorkQueue(options: WorkQueueOptions = {}): WorkQueue {
       }
     },
     done(key) {
-      const its = working.get(key)
       working.delete(key)
       lastWait.delete(key)
       if (again.delete(key)) add(key)
-      if (its === undefined) return
-      busy.delete(its)
-      if (waiting.size > 0) takers.shift()?.()
     },
     depth: () => waiting.size,
     waited: (key) => lastWait.get(key) ?? 0,
