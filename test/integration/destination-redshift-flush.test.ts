@@ -293,7 +293,7 @@ describe('a flush', () => {
     expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
     const [found] = await rowsOf(definition)
     expect(found?.[1]).toBe(results[0]?.status === 'fulfilled' ? 'one' : 'two')
-    expect((await destination.ledger.readTable(nameOf(definition), never))?.version).toBe(2n)
+    expect((await destination.ledger.readTable(nameOf(definition), never))?.version).toBe(row.version + 1n)
   })
 
   it('names the column of a value that the destination refuses, and not the value', async () => {

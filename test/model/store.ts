@@ -34,8 +34,10 @@ export interface Store {
   tables: LedgerTable[]
   readonly backfills: Map<string, StoredBackfill>
   chunks: StoredChunk[]
+  /** How often the table was claimed. */
+  claims: number
 }
 
 export function createStore(): Store {
-  return { columns: undefined, rows: [], tables: [], backfills: new Map(), chunks: [] }
+  return { columns: undefined, rows: [], tables: [], backfills: new Map(), chunks: [], claims: 0 }
 }

@@ -202,7 +202,8 @@ function createLedger(pipeline: string): Ledger {
         const row: LedgerTable = {
           pipeline,
           ...claim,
-          version: 1n,
+          // As on a server, no version of an earlier life of the row comes again.
+          version: BigInt(store().claims++) * 1_000_000n + 1n,
           incarnation: '',
           nextOffset: 0n,
           position: ORIGIN,

@@ -1,6 +1,7 @@
 import { MillraceError } from '../../../lib/errors.ts'
 import { quoteTable } from '../../../lib/sql.ts'
 import { tableLabel } from '../../source/table.ts'
+import { firstVersion } from '../first-version.ts'
 import type { Ledger, LedgerTable, LedgerTableFacts } from '../ledger.ts'
 import type { LedgerContext } from './ledger.ts'
 import { factColumns, sameTable, TABLE_COLUMNS, toTable } from './ledger-rows.ts'
@@ -37,8 +38,8 @@ export function ledgerTables({ sessions, names, pipeline, label }: LedgerContext
         if (claim.destination.schema === names.schema) throw ownSchema(claim.destination)
         await session.query(
           `INSERT INTO ${names.tables} (pipeline, pipeline_label, source_schema, source_table, destination_schema,
-             destination_table, topic, history_complete, unknown_history)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+             destination_table, topic, history_complete, unknown_history, version)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
           [
             pipeline,
             label,
@@ -49,6 +50,7 @@ export function ledgerTables({ sessions, names, pipeline, label }: LedgerContext
             claim.topic,
             String(claim.historyComplete),
             String(claim.unknownHistory),
+            firstVersion().toString(),
           ],
         )
         const found = await session.query(

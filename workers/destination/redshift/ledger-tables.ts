@@ -1,5 +1,6 @@
 import { MillraceError } from '../../../lib/errors.ts'
 import { tableLabel } from '../../source/table.ts'
+import { firstVersion } from '../first-version.ts'
 import type { Ledger, LedgerTable, TableClaim } from '../ledger.ts'
 import type { TextRow } from './data-api.ts'
 import type { LedgerContext } from './ledger.ts'
@@ -50,6 +51,7 @@ export function ledgerTables({ store }: LedgerContext): TablePart {
     const there = foldTable(destination)
     const values = [pipeline, label, table.schema, table.name, there.schema, there.name, nameOf(ledger)]
     const claimed = claimedTable(pipeline, request)
+    const first = firstVersion()
     await store.commit(
       {
         ledger,
@@ -67,11 +69,11 @@ export function ledgerTables({ store }: LedgerContext): TablePart {
                 sql: `INSERT INTO ${names.tables} (pipeline, pipeline_label, source_schema, source_table, destination_schema, destination_table, ledger) VALUES (${values.map(literal).join(', ')})`,
               },
             ],
-        writes: [{ content: tableContent(claimed), from: undefined }],
+        writes: [{ content: tableContent(claimed), from: undefined, first }],
       },
       signal,
     )
-    return { ...claimed, version: 1n }
+    return { ...claimed, version: first }
   }
 
   return {

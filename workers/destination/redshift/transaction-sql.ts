@@ -24,6 +24,8 @@ export interface RowWrite {
   readonly content: RowContent
   /** Version that the row has before; undefined: it is new. */
   readonly from: bigint | undefined
+  /** Version of a new row; 1 unless said. */
+  readonly first?: bigint
 }
 
 export function lockSQL(tables: readonly string[]): string {
@@ -58,10 +60,11 @@ const STATEMENT_ROOM = 80_000
 
 /** Statements that write rows, few as they can be. `token` marks the first row. */
 export function writeSQL(ledger: string, writes: readonly RowWrite[], token: string): string[] {
-  const rows = writes.map(({ content, from }, index) => ({
+  const rows = writes.map(({ content, from, first = 1n }, index) => ({
     id: literal(content.id),
     state: literal(content.state),
     from,
+    first,
     facts: literal(factsText(index === 0 ? { ...content.facts, token } : content.facts)),
   }))
   const inserts = rows.filter(({ from }) => from === undefined)
@@ -77,7 +80,7 @@ export function writeSQL(ledger: string, writes: readonly RowWrite[], token: str
     ...inGroups(inserts, (row) => bytesOf(row.facts, row.id, row.state)).map(
       (group) =>
         `INSERT INTO ${ledger} (id, state, version, facts) VALUES ${group
-          .map(({ id, state, facts }) => `(${id}, ${state}, 1, ${facts})`)
+          .map(({ id, state, first, facts }) => `(${id}, ${state}, ${first}, ${facts})`)
           .join(', ')}`,
     ),
   ]
