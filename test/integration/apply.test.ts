@@ -547,7 +547,7 @@ describe('disturbances', () => {
 })
 
 describe('an idle apply', () => {
-  it('asks the destination nothing and uses hardly any processor time', async () => {
+  it('looks at the destination now and then, and uses hardly any processor time', async () => {
     const bed = await open('idle')
     await bed.rows(0x200, [['i', 2, ['1', 'one']]])
     const worker = bed.spawn()
@@ -565,12 +565,17 @@ describe('an idle apply', () => {
       return rows[0]?.at
     }
     await new Promise((resolve) => setTimeout(resolve, 3_000))
-    const [cpuBefore, before] = [cpu(), await statements()]
-    await new Promise((resolve) => setTimeout(resolve, 15_000))
+    const seen = new Set([await statements()])
+    const cpuBefore = cpu()
+    for (let second = 0; second < 15; second += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 1_000))
+      seen.add(await statements())
+    }
     const share = (cpu() - cpuBefore) / 15
     console.log(`idle apply: ${(share * 100).toFixed(2)} % of a core`)
     expect(share).toBeLessThan(0.01)
-    expect(await statements()).toBe(before)
+    // It looks for what was done by hand every 40 s.
+    expect(seen.size).toBeLessThanOrEqual(2)
     const rss = Number(
       /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${worker.child.pid}/status`, 'utf8'))?.[1],
     )

@@ -151,7 +151,9 @@ describe('a Pipeline', () => {
       const found = await world.pipeline('shop')
       return ready(found)?.reason === 'SourceNotReady' && found
     }, 'the source to be not ready')
-    expect(ready(pipeline)?.message).toBe('wal_level is replica')
+    expect(ready(pipeline)?.message).toBe(
+      'wal_level is replica; and apart from that: public.t02: there is no table t02',
+    )
     expect(pipeline.status?.tables?.map(({ state, message }) => [state, message])).toEqual([
       ['Pending', 'waiting for capture to add it to the publication'],
       ['Failed', 'there is no table t02'],
