@@ -2,7 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { type PostgresHandle, query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
-import { type BackfillBed, type BackfillOptions, closeGate, gateAt, openBed } from './backfill-fixture.ts'
+import {
+  type BackfillBed,
+  type BackfillOptions,
+  closeGate,
+  gateAt,
+  gateFrom,
+  openBed,
+} from './backfill-fixture.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
 import { sourceUrl, tempDir, waitForReplica, withClient } from './services.ts'
 
@@ -386,7 +393,13 @@ describe('servers that fail', () => {
 
     it.each(['Key', 'Ctid'])('is killed and comes back; %s', async (scan) => {
       const source = `${TABLE}; insert into t select i, repeat('x', 100) || i from generate_series(1, 10000) i; analyze t`
-      const options = gated({ source, backfill: { chunkRows: 1_000, parallelism: 2, scan }, ...own() })
+      const options = gated({
+        source,
+        // Chunks are left that can be read only when it is back.
+        destination: `${TABLE}; ${gateFrom(3_500)}`,
+        backfill: { chunkRows: 1_000, parallelism: 2, scan },
+        ...own(),
+      })
       await withBed(`killed_${scan.toLowerCase()}`, options, async (bed) => {
         const gate = await closeGate(bed.destinationUrl)
         const running = bed.run()

@@ -311,10 +311,15 @@ export interface Gate {
 }
 
 /** SQL for the destination: the row of table t with this id waits at the gate. */
-export const gateAt = (id: number) =>
+export const gateAt = (id: number) => gate(`= ${id}`)
+
+/** The same for all rows from that key on, so that no other chunk behind it is copied meanwhile. */
+export const gateFrom = (id: number) => gate(`>= ${id}`)
+
+const gate = (which: string) =>
   `create function gate() returns trigger language plpgsql as
      $$ begin perform pg_advisory_xact_lock_shared(4711); return new; end $$;
-   create trigger gate before insert on t for each row when (new.id = ${id}) execute function gate()`
+   create trigger gate before insert on t for each row when (new.id ${which}) execute function gate()`
 
 /** Closes the gate of a destination. */
 export async function closeGate(url: string): Promise<Gate> {
