@@ -1,4 +1,5 @@
 import type { Pipeline, PipelineSpec } from '../../crds/pipeline.ts'
+import { aborted } from '../../lib/aborted.ts'
 import { createBackoff } from '../../lib/backoff.ts'
 import { toMillraceError } from '../../lib/errors.ts'
 import { sleep } from '../../lib/sleep.ts'
@@ -146,11 +147,4 @@ function settingsChange(watch: PipelineWatch, spec: PipelineSpec): { signal: Abo
     if (relevant(watch.pipeline()?.spec) !== before) changed.abort(new Error('the Pipeline has changed'))
   })
   return { signal: changed.signal, close }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve()
-    signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

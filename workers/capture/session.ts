@@ -1,4 +1,5 @@
 import type { PipelineSpec } from '../../crds/pipeline.ts'
+import { aborted } from '../../lib/aborted.ts'
 import { around } from '../../lib/failpoints.ts'
 import type { Logger } from '../../lib/log.ts'
 import { sleep } from '../../lib/sleep.ts'
@@ -281,11 +282,4 @@ async function letGo(
   await Promise.race([sender.drain(signal), sleep(FAREWELL, signal)])
   stream.confirm(sender.recorded())
   throw refused.reason
-}
-
-function aborted(which: AbortSignal, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (which.aborted) return resolve()
-    which.addEventListener('abort', () => resolve(), { once: true, signal })
-  })
 }
