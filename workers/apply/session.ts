@@ -23,6 +23,7 @@ import { type KnownFacts, startTable, type TableWorker } from './table.ts'
 const MEMORY = 64_000_000
 /** How often it is looked for records that can be deleted, milliseconds. */
 const RETENTION_CHECK = 10_000
+/** A dispatcher that has not gone round for this long hangs, milliseconds. */
 const HANGING = 180_000
 
 /** Applies all tables until the signal aborts. Rejects when the destination cannot be used as a whole. */
@@ -94,7 +95,7 @@ export async function runSession(
   }
 
   /** Labels of the tables that have a worker. */
-  const at = new Set<string>()
+  const atWork = new Set<string>()
   let isOpen = false
 
   /**
@@ -102,21 +103,19 @@ export async function runSession(
    * deleted takes on nothing any more.
    */
   function startMissing(known: ReadonlyMap<string, KnownFacts>): void {
-    const pipeline = watch.pipeline()
-    const stays = pipeline !== undefined && pipeline.metadata.deletionTimestamp === undefined
-    const listed = stays ? spec().tables : []
+    const listed = isGone(watch.pipeline()) ? [] : spec().tables
     const wanted = [...listed, ...[...known.values()].flatMap(({ row }) => row?.table ?? [])]
     for (const table of wanted) {
       const label = tableLabel(table)
-      if (!isOpen || running.aborted || [...workers.values()].some((worker) => worker.state.label === label))
-        continue
+      if (!isOpen || running.aborted || atWork.has(label)) continue
       const plain = { schema: table.schema, name: table.name }
       const worker = startTable(applyEnv, plain, known.get(label), running)
       workers.set(worker.topic, worker)
+      atWork.add(label)
       tables.set(label, worker.state)
       void worker.done.then(() => {
         workers.delete(worker.topic)
-        at.delete(label)
+        atWork.delete(label)
         for (const key of retentions.keys()) if (key.startsWith(`${worker.topic} `)) retentions.delete(key)
         if (worker.state.row === undefined) {
           // Given free, it may come back as a new one.

@@ -292,11 +292,6 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
       await barrier(signal)
       return 'paused'
     }
-    // Before the next one begins, the table is given free.
-    if (env.seenScope(first.table).deleting) {
-      await barrier(signal)
-      return 'again'
-    }
     if (lost) {
       const { wanted, offsets } = lost
       const holds = offsets ? `it holds ${offsets.earliest} to ${offsets.end}` : 'it is gone'
