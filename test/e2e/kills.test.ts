@@ -21,7 +21,7 @@ import {
 import { createLargeTable } from './tables.ts'
 
 const stage = useStage('kills')
-const ROWS = Number(process.env.E2E_KILL_ROWS ?? 1_000_000)
+const ROWS = Number(process.env.E2E_KILL_ROWS ?? 3_000_000)
 
 const table = { schema: 'public', name: 'big' }
 
@@ -66,20 +66,20 @@ async function killBroker(): Promise<void> {
   console.log('killed the broker')
 }
 
-it('loses and doubles nothing when every process is killed in the middle', { timeout: 900_000 }, async () => {
+it('loses and doubles nothing when every process is killed in the middle', { timeout: 1_800_000 }, async () => {
   const { cluster, site } = stage()
   await createLargeTable(stage(), 'big', ROWS)
-  const load = await startRowLoad(site.sourceUrl, 'big', 1_000)
+  const load = await startRowLoad(site.sourceUrl, 'big', 2_000)
   try {
-    await applyPipeline(stage(), {
-      tables: [{ name: 'big' }],
-      // Small bites, so that all of it happens in the middle.
-      backfill: { chunkRows: 1_000, parallelism: 1 },
-    })
+    await applyPipeline(stage(), { tables: [{ name: 'big' }] })
     await waitForStreaming(stage(), ['big'], 400)
     for (const [round, destinationTable] of (['Truncate', 'DoNothing'] as const).entries()) {
       const again = `again-${round + 1}`
-      await applyBackfill(stage(), again, 'big', { destinationTable })
+      // Small bites, so that all of it happens in the middle.
+      await applyBackfill(stage(), again, 'big', {
+        destinationTable,
+        backfill: { chunkRows: 1_000, parallelism: 1 },
+      })
       await waitForPhase(stage(), again, ['Backfilling'], 120)
       const uid = (await cluster.backfill(site.namespace, again))?.metadata.uid ?? ''
       const status = async () => (await cluster.backfill(site.namespace, again))?.status
