@@ -1,8 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import type { BackfillPhase } from '../../crds/api.ts'
 import type { Pipeline, PipelineManifestSpec } from '../../crds/pipeline.ts'
 import type { TableBackfill, TableBackfillManifestSpec } from '../../crds/table-backfill.ts'
+import { compareWithDestination } from '../../hack/demo/destination.ts'
 import { type Cluster, connectCluster, waitUntil } from '../../hack/demo/kube.ts'
 import { backfillManifest, pipelineManifest } from '../../hack/demo/manifests.ts'
 import { asSuperuser, createSite, OWNER, type Site } from '../../hack/demo/site.ts'
@@ -164,6 +165,24 @@ export async function waitForArrival(
     seconds,
     async () => (await value(stage.site.destinationUrl, probe, [mark])) !== null,
   )
+}
+
+/** Every row of a table is in the destination to the letter, once, and no other; what was queued has arrived. */
+export async function expectEqual(
+  { env, site }: Stage,
+  table: { readonly schema?: string; readonly name: string; readonly columns?: readonly string[] },
+  key: readonly string[] = ['id'],
+): Promise<{ readonly rows: number }> {
+  const source = { schema: table.schema ?? 'public', name: table.name }
+  const { rows, different, examples } = await compareWithDestination(env, site, {
+    source,
+    destination: inDestination(source),
+    key,
+    ...(table.columns && { columns: table.columns }),
+  })
+  expect(examples).toEqual([])
+  expect(different).toBe(0)
+  return { rows }
 }
 
 /** A live worker process, seen from this machine. */
