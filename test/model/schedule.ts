@@ -24,6 +24,8 @@ export interface Outcome {
 /** How long everything may take to come to rest once nothing more happens, milliseconds of the simulation. */
 const PATIENCE = 3 * 3_600_000
 const MOST_ROUNDS = 6_000
+/** Capture has looked at the catalog by then, even if it had to connect again before. */
+const LOOKED = 100_000
 /** After this a person looks what does not go on by itself. */
 const HAND = 600_000
 
@@ -154,7 +156,8 @@ async function lateOnes(): Promise<string | undefined> {
 /** Lets everything go on until nothing is left to do. */
 async function rest(): Promise<string | undefined> {
   const at = world()
-  const deadline = at.clock.now() + PATIENCE
+  const began = at.clock.now()
+  const deadline = began + PATIENCE
   await commitsOnTheirWay()
   await perform('list', 0)
   for (const found of at.cluster.backfills.values()) {
@@ -185,7 +188,7 @@ async function rest(): Promise<string | undefined> {
       if (round > MOST_ROUNDS) return `hang: it never comes to rest (${situation()})`
       continue
     }
-    if (isAtRest()) {
+    if (isAtRest() && (at.source.catalog().type === 'text' || at.clock.now() > began + LOOKED)) {
       const asked = askForCopy()
       if (!asked) return undefined
       at.log.push(asked)

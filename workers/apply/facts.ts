@@ -1,5 +1,6 @@
 import type { LedgerTable, LedgerTableFacts } from '../destination/ledger.ts'
 import type { ControlLine } from '../queue/format.ts'
+import { comparePositions, type Position } from '../source/position.ts'
 
 /** Facts of a table's ledger row that change beside its place. */
 export type FactChange = Partial<
@@ -60,6 +61,17 @@ export function stopFacts(code: string, message: string): FactChange {
 
 /** A drained backfill leaves a table of which everything is known. */
 export const DRAINED: FactChange = { unknownHistory: false, historyComplete: true }
+
+/**
+ * The table's position once a control line is passed; undefined: it was passed before (rule R15).
+ *
+ * What capture saw in the catalog is never skipped. It stands where capture was when it looked: after a restart that is before
+ * changes which were sent, and applied, already.
+ */
+export function placeAfter(line: ControlLine, place: Position, position: Position): Position | undefined {
+  if (comparePositions(place, position) > 0) return place
+  return line.control === 'changed' ? position : undefined
+}
 
 /** Whether a control line makes a copy worthless that was not drained yet (rules R21, R22). */
 export function endsDraining(line: ControlLine, table: LedgerTable): boolean {

@@ -3,7 +3,7 @@ import type { TableBackfill } from '../../crds/table-backfill.ts'
 import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
 import type { ControlLine } from '../queue/format.ts'
 import { ORIGIN } from '../source/position.ts'
-import { controlFacts, endsDraining } from './facts.ts'
+import { controlFacts, endsDraining, placeAfter } from './facts.ts'
 import { judgeHold, judgeKnownHold } from './hold.ts'
 
 const table = (facts: Partial<LedgerTable> = {}): LedgerTable => ({
@@ -110,5 +110,23 @@ describe('controlFacts', () => {
   ] as const)('%s', (_name, line, row, facts, ends) => {
     expect(controlFacts(line, row)).toEqual(facts)
     expect(endsDraining(line, row)).toBe(ends)
+  })
+})
+
+describe('placeAfter', () => {
+  const at = { tx: '0/1', seq: 1, at: '' }
+  const leave: ControlLine = { control: 'leave', lsn: '0/2', ...at }
+  const changed: ControlLine = { control: 'changed', code: 'TableChanged', message: 'm', ...at }
+  const earlier = { epoch: 1, lsn: 6n, sequence: 9 }
+  const position = { epoch: 1, lsn: 7n, sequence: 2 }
+  const later = { epoch: 1, lsn: 7n, sequence: 3 }
+  it.each([
+    ['moves on at a line that is new', leave, later, later],
+    ['skips one that was passed (R15)', leave, earlier, undefined],
+    ['skips the last one', leave, position, undefined],
+    ['moves on at a change of the catalog', changed, later, later],
+    ['never skips one, and never moves back (R20)', changed, earlier, position],
+  ])('%s', (_name, line, place, expected) => {
+    expect(placeAfter(line, place, position)).toEqual(expected)
   })
 })

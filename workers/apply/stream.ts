@@ -9,7 +9,7 @@ import { createBell } from './bell.ts'
 import { chooseLayout } from './choose-layout.ts'
 import { type ControlContext, passControl } from './control.ts'
 import type { ApplyEnv } from './env.ts'
-import type { FactChange } from './facts.ts'
+import { type FactChange, placeAfter } from './facts.ts'
 import type { Layout } from './layout.ts'
 import type { TableState } from './state.ts'
 import { parseVisibility, type Visibility, wasSeen } from './visibility.ts'
@@ -213,8 +213,8 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
     run: Run,
     signal: AbortSignal,
   ): Promise<StreamEnd | undefined> {
-    const place = { epoch: header?.epoch ?? 0, lsn, sequence: line.seq }
-    if (comparePositions(place, position) <= 0) return undefined
+    const place = placeAfter(line, { epoch: header?.epoch ?? 0, lsn, sequence: line.seq }, position)
+    if (!place) return undefined
     const ended = await passControl(control(run, signal)).line(line, place, at)
     position = place
     return ended

@@ -27,6 +27,10 @@ function append(batches: readonly TopicBatch[], limit: number): void {
     for (const { value, key, headers } of records) {
       if (left <= 0) return
       left -= 1
+      if (!name.endsWith('.__capture')) {
+        const lines = value.toString().trim().replaceAll('\n', '\n        ')
+        world().log.push(`      ${name} ${endOf(topic)}:\n        ${lines}`)
+      }
       topic.records.push({
         topic: name,
         offset: endOf(topic),
