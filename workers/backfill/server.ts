@@ -1,9 +1,10 @@
 import { MillraceError, toMillraceError } from '../../lib/errors.ts'
 import { sleep } from '../../lib/sleep.ts'
 import { type Connection, openConnection, type PostgresTarget } from '../source/connect.ts'
-import { isSameServer, readServerIdentity, type ServerIdentity } from '../source/identity.ts'
+import { isSameServer, readLogEnd, readServerIdentity, type ServerIdentity } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
 import {
+  assertHoldInLog,
   assertOneServer,
   assertReplica,
   type ReplayState,
@@ -41,6 +42,7 @@ const TRANSACTIONS_DEADLINE_MILLISECONDS = 60 * 60 * 1000
 export async function proveServer(attempt: Attempt, holdLSN: LSN): Promise<ScanServer> {
   const { control, signal, report } = attempt
   const primary = await readServerIdentity(control)
+  if (!primary.inRecovery) assertHoldInLog((await readLogEnd(control)).inserted, holdLSN, attempt.primary)
   report.stage('WaitingForReplay')
   if (attempt.readFrom === 'Primary') {
     report.facts({ server: `${attempt.primary.host}:${attempt.primary.port}` })

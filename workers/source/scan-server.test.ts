@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import type { ServerIdentity } from './identity.ts'
 import { parseLSN } from './lsn.ts'
-import { assertOneServer, assertReplica, type ReplayState, replayWait } from './scan-server.ts'
+import {
+  assertHoldInLog,
+  assertOneServer,
+  assertReplica,
+  type ReplayState,
+  replayWait,
+} from './scan-server.ts'
 
 const address = { host: 'replica', port: 5432, field: 'spec.source.postgres.replicas[0]' }
 const primary: ServerIdentity = {
@@ -53,6 +59,22 @@ describe('assertOneServer', () => {
     expect(() => assertOneServer([replica, replica], address)).not.toThrow()
     expect(() => assertOneServer([replica, replica, { ...replica, ...changes }], address)).toThrow(
       /leads to different servers \(10\.0\.0\.2:5432 .* and .*\); name one replica, not a load balancer/,
+    )
+  })
+})
+
+describe('assertHoldInLog', () => {
+  it.each(['0/30C8020', '1/0'])('lets a hold be that is in the log: %s', (end) => {
+    expect(() => assertHoldInLog(parseLSN(end), parseLSN('0/30C8020'), address)).not.toThrow()
+  })
+
+  it('ends a copy whose hold is not in the log any more', () => {
+    expect(() => assertHoldInLog(parseLSN('0/30C8000'), parseLSN('0/30C8020'), address)).toThrow(
+      expect.objectContaining({
+        code: 'SourceChanged',
+        retryable: false,
+        message: expect.stringMatching(/ends at 0\/30C8000, the copy begins at 0\/30C8020.*Truncate or Drop/),
+      }),
     )
   })
 })

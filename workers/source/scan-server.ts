@@ -68,6 +68,20 @@ function mismatch(address: ScanAddress, found: string, cure: string): MillraceEr
   })
 }
 
+/**
+ * Throws `SourceChanged` when the primary's log ends before the hold. The hold was durable (rule R4), so this is not the log
+ * that it was written to: whoever waited for it would wait until others have written as much again.
+ */
+export function assertHoldInLog(logEnd: LSN, holdLSN: LSN, address: ScanAddress): void {
+  if (logEnd >= holdLSN) return
+  const { host, port, field } = address
+  throw new MillraceError(
+    'SourceChanged',
+    `${field}.host: ${host}:${port} has lost the log that the copy begins with: it ends at ${formatLSN(logEnd)}, the copy begins at ${formatLSN(holdLSN)}. A replica was promoted or a backup restored; the table needs a TableBackfill with destinationTable Truncate or Drop`,
+    { field: `${field}.host` },
+  )
+}
+
 /** How far a server has come, as one statement of its own (rule R10). */
 export interface ReplayState {
   readonly inRecovery: boolean
