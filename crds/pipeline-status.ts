@@ -3,7 +3,7 @@
 import { APPLY_STATES, PIPELINE_CONDITIONS, TABLE_STATES } from './api.ts'
 import { conditions } from './conditions.ts'
 import { boolean, type Infer, integer, list, listMap, object, oneOf, optional, string } from './schema.ts'
-import { code, count, identifier, lsn, message, problem } from './shapes.ts'
+import { code, count, identifier, lsn, message, problem, unfit } from './shapes.ts'
 
 const MAX_TABLES = 1000
 
@@ -91,6 +91,9 @@ const applied = object(
       }),
     ),
     historyComplete,
+    unfit: unfit(
+      'Columns of which changes had values that the destination cannot hold and that were changed as onUnfit says; those with most of them. A change that was written again after a failure counts again.',
+    ),
   },
   {},
 )

@@ -73,5 +73,5 @@ export type { PostgresDestination, PostgresReplica, PostgresSource } from './pos
 export type { RedshiftDestination } from './redshift.ts'
 export type { CaSecretRef, CredentialsSecretRef } from './secrets.ts'
 export type { ApplySettings, BackfillOverrides, BackfillSettings } from './settings.ts'
-export type { Problem, TableName } from './shapes.ts'
+export type { Problem, TableName, UnfitColumn } from './shapes.ts'
 export type { PipelineTable } from './tables.ts'

@@ -1,7 +1,7 @@
 /** Small shapes that occur in several places of the API. */
 
 import { COMPONENTS } from './api.ts'
-import { type Infer, integer, object, oneOf, optional, string } from './schema.ts'
+import { type Infer, integer, listMap, object, oneOf, optional, string } from './schema.ts'
 
 /** PostgreSQL cuts identifiers at 63 bytes. */
 export const IDENTIFIER_LENGTH = 63
@@ -59,6 +59,20 @@ export const tableName = object(
   },
   { description: 'A table of the source.', atomic: true },
 )
+
+const unfitColumn = object(
+  {
+    column: identifier('Name of the column in the source.'),
+    values: integer({ description: 'How many values.', min: 1 }),
+  },
+  {},
+)
+export type UnfitColumn = Infer<typeof unfitColumn>
+
+/** What did not fit a destination's types. */
+export function unfit(description: string) {
+  return optional(listMap(unfitColumn, ['column'], { description, maxItems: 10 }))
+}
 
 /** Something that a worker ran into and that a person may have to mend. */
 export const problem = object(

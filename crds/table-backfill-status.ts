@@ -10,7 +10,7 @@ import {
 } from './api.ts'
 import { conditions } from './conditions.ts'
 import { boolean, type Infer, list, object, oneOf, optional, string } from './schema.ts'
-import { code, count, lsn, MESSAGE_LENGTH, message, time } from './shapes.ts'
+import { code, count, lsn, MESSAGE_LENGTH, message, time, unfit } from './shapes.ts'
 
 const failed = object(
   {
@@ -50,6 +50,9 @@ const copy = object(
           maxItems: 20,
         },
       ),
+    ),
+    unfit: unfit(
+      'Columns of which copied rows had values that the destination cannot hold and that were changed as onUnfit says; those with most of them. A chunk that was copied again after a failure counts again.',
     ),
     failed: optional(failed),
   },

@@ -109,4 +109,5 @@ export type TableBackfill = CustomResource<
 
 export type { Condition } from './conditions.ts'
 export type { BackfillOverrides } from './settings.ts'
+export type { UnfitColumn } from './shapes.ts'
 export type { CopyFailure, CopyStatus, QueueStatus, VerifyStatus } from './table-backfill-status.ts'

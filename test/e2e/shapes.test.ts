@@ -1,7 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { waitUntil } from '../../hack/demo/kube.ts'
 import { quoteIdentifier, quoteTable } from '../../lib/sql.ts'
 import {
   applyPipeline,
+  backfillOf,
   expectEqual,
   inDestination,
   onSource,
@@ -67,6 +69,18 @@ async function expectLargeEqual(): Promise<void> {
   )
 }
 
+async function expectUnfitReported(): Promise<void> {
+  if (!REDSHIFT) return
+  const { cluster, site } = stage()
+  const copied = (await cluster.backfill(site.namespace, await backfillOf(stage(), 'large')))?.status?.copy
+  expect(copied?.unfit).toEqual([{ column: 'body', values: 1 }])
+  await waitUntil('the columns of changes that did not fit', 60, async () => {
+    const tables = (await cluster.pipeline(site.namespace, PIPELINE))?.status?.apply?.tables
+    const column = tables?.find(({ name }) => name === 'large')?.unfit?.[0]
+    return column?.column === 'body' && column.values >= 1
+  })
+}
+
 describe('odd shapes', () => {
   it('passes a row of 30 MB by backfill and by the queue, in bounded memory', {
     timeout: 300_000,
@@ -87,6 +101,7 @@ describe('odd shapes', () => {
     )
     const peaks = await memory.stop()
     await expectLargeEqual()
+    await expectUnfitReported()
     expect((peaks.get('capture') ?? 0) / MIB).toBeLessThan(200)
     expect((peaks.get('apply') ?? 0) / MIB).toBeLessThan(400)
   })

@@ -7,6 +7,8 @@ export interface ApplyMetrics {
   flushed(table: TableName, batch: { changes: number; bytes: number }, seconds: number): void
   reread(table: TableName, rows: number): void
   failed(table: TableName, code: string): void
+  /** Values of a column did not fit the destination and were changed. */
+  unfit(table: TableName, column: string, values: number): void
   /** Whom to ask for the lag of each table, in seconds. */
   observe(lags: () => Iterable<readonly [TableName, number]>): void
   /** Forgets a table. */
@@ -35,6 +37,12 @@ export function createMetrics(registry: Registry): ApplyMetrics {
     labelNames: [...LABELS, 'code'],
     registers,
   })
+  const unfit = new Counter({
+    name: 'millrace_apply_unfit_values_total',
+    help: 'Values of changes that the destination cannot hold and that were changed as onUnfit says.',
+    labelNames: [...LABELS, 'column'],
+    registers,
+  })
   new Gauge({
     name: 'millrace_apply_lag_seconds',
     help: 'How long ago the oldest change that is not in the destination was committed in the source; 0 when there is none.',
@@ -54,6 +62,7 @@ export function createMetrics(registry: Registry): ApplyMetrics {
     },
     reread: (table, rows) => rereads.inc(labels(table), rows),
     failed: (table, code) => failures.inc({ ...labels(table), code }),
+    unfit: (table, column, values) => unfit.inc({ ...labels(table), column }, values),
     observe(next) {
       lags = next
     },

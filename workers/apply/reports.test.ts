@@ -70,6 +70,13 @@ describe('applyStatus', () => {
     expect(tables).toEqual([expect.objectContaining({ schema: 'public', name: 't', ...expected })])
   })
 
+  it('names the columns with values that did not fit', () => {
+    const t = state('t')
+    expect(applyStatus([t], [], NOW).tables?.[0]).not.toHaveProperty('unfit')
+    t.unfit.add('body', 3)
+    expect(applyStatus([t], [], NOW).tables?.[0]?.unfit).toEqual([{ column: 'body', values: 3 }])
+  })
+
   it('says nothing about a table that is not claimed yet, unless it cannot be', () => {
     expect(applyStatus([state('t', { row: undefined })], [], NOW)).toEqual({ tables: [] })
     const conflict = new MillraceError('DestinationConflict', 'belongs to another Pipeline')

@@ -19,12 +19,14 @@ export function appliedTable(state: TableState, now: number): AppliedTable | und
     return error && { ...names, state: 'Failed', code: error.code, message: cutMessage(error.message) }
   }
   const lag = lagSeconds(state, now)
+  const unfit = state.unfit.report()
   return {
     ...names,
     ...describe(state, error),
     ...(lag !== undefined && { lagSeconds: roundLag(lag) }),
     ...(row.needsEmptying && { needsEmptying: true }),
     historyComplete: row.historyComplete,
+    ...(unfit && { unfit }),
   }
 }
 

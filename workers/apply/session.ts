@@ -42,6 +42,10 @@ export async function runSession(
     secrets,
     process: 'apply',
     log,
+    onUnfit(table, column, count) {
+      context.metrics.unfit(table, column, count)
+      tables.get(tableLabel(table))?.unfit.add(column, count)
+    },
   })
   const queue = createKafkaQueue(first.spec.queue.kafka, secrets, log)
   const names = {
@@ -55,6 +59,7 @@ export async function runSession(
   let seen = scopeReader(watch.pipeline())
   /** Labels of the tables of which an earlier process has reported that they stream with all their history. */
   const reported = new Set(first.status?.apply?.tables?.filter(isStreamed).map(tableLabel))
+  const reportedUnfit = new Map(first.status?.apply?.tables?.map((table) => [tableLabel(table), table.unfit]))
   /** By topic and its incarnation. */
   const retentions = new Map<string, Retention>()
   const over = new AbortController()
@@ -112,6 +117,7 @@ export async function runSession(
       const worker = startTable(applyEnv, plain, known.get(label), running)
       workers.set(worker.topic, worker)
       atWork.add(label)
+      worker.state.unfit.resume(reportedUnfit.get(label))
       tables.set(label, worker.state)
       void worker.done.then(() => {
         workers.delete(worker.topic)
@@ -120,6 +126,7 @@ export async function runSession(
         if (worker.state.row === undefined) {
           // Given free, it may come back as a new one.
           reported.delete(label)
+          reportedUnfit.delete(label)
           if (tables.get(label) === worker.state) tables.delete(label)
         }
         status.changed(true)

@@ -1,5 +1,6 @@
 import type { MillraceError } from '../../lib/errors.ts'
 import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
+import { createUnfitCounts, type UnfitCounts } from '../runtime/unfit.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
 
 /** What apply knows of one table at present. The ledger's rows are facts; the rest is memory, lost with the process. */
@@ -32,6 +33,8 @@ export interface TableState {
   readonly releases: Map<string, { since: number; written: number }>
   /** Since when the table is neither in the spec nor in the publication. */
   goneSince: number | undefined
+  /** Values that the destination could not hold. */
+  readonly unfit: UnfitCounts
 }
 
 export function createState(table: TableName): TableState {
@@ -51,6 +54,7 @@ export function createState(table: TableName): TableState {
     atEnd: false,
     releases: new Map(),
     goneSince: undefined,
+    unfit: createUnfitCounts(),
   }
 }
 

@@ -53,6 +53,7 @@ export async function bringToEnd(
   const { pipeline, backfill } = await readResources(job, input, signal)
   const { spec } = pipeline
   const settings = copySettings(pipeline, backfill)
+  report.resumeUnfit(backfill.status?.copy?.unfit)
   const destination = openDestination({
     spec,
     pipelineUid: env.pipelineUid,
@@ -61,6 +62,10 @@ export async function bringToEnd(
     process: PROCESS,
     log,
     maxConnections: settings.parallelism + SPARE_CONNECTIONS,
+    onUnfit(_table, column, count) {
+      job.metrics.unfit(column, count)
+      report.unfit(column, count)
+    },
   })
   try {
     await destination.check(signal)

@@ -7,6 +7,8 @@ export interface BackfillMetrics {
   read(bytes: number): void
   chunk(result: { readonly rows: bigint; readonly bytes: bigint }, seconds: number): void
   chunkFailed(code: string): void
+  /** Values of a column did not fit the destination and were changed. */
+  unfit(column: string, values: number): void
   attemptFailed(code: string): void
   /** A range was compared. */
   compared(rows: number): void
@@ -49,6 +51,12 @@ export function createMetrics(registry: Registry): BackfillMetrics {
     labelNames: ['of', 'code'],
     registers,
   })
+  const unfit = new Counter({
+    name: 'millrace_backfill_unfit_values_total',
+    help: 'Copied values that the destination cannot hold and that were changed as onUnfit says.',
+    labelNames: ['column'],
+    registers,
+  })
   const comparedRows = new Counter({
     name: 'millrace_verify_rows_total',
     help: 'Rows compared with the source.',
@@ -75,6 +83,7 @@ export function createMetrics(registry: Registry): BackfillMetrics {
       seconds.observe(duration)
     },
     chunkFailed: (code) => failures.inc({ of: 'chunk', code }),
+    unfit: (column, values) => unfit.inc({ column }, values),
     compared(count) {
       comparedRows.inc(count)
       ranges.inc()

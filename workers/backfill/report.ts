@@ -1,8 +1,9 @@
 import type { CopyStage } from '../../crds/api.ts'
-import type { CopyStatus, VerifyStatus } from '../../crds/table-backfill.ts'
+import type { CopyStatus, UnfitColumn, VerifyStatus } from '../../crds/table-backfill.ts'
 import type { MillraceError } from '../../lib/errors.ts'
 import { cutMessage } from '../runtime/problems.ts'
 import type { StatusWriter } from '../runtime/status.ts'
+import { createUnfitCounts } from '../runtime/unfit.ts'
 import type { Progress } from './chunks.ts'
 
 /** What a person sees of the copy: `status.copy` of the TableBackfill. */
@@ -15,6 +16,10 @@ export interface Report {
   trouble(error: MillraceError): void
   facts(facts: Partial<Omit<CopyStatus, 'stage' | 'message' | 'code' | 'failed'>>): void
   progress(progress: Progress): void
+  /** Values of a column did not fit the destination and were changed. */
+  unfit(column: string, values: number): void
+  /** What an earlier pod has reported of that. */
+  resumeUnfit(reported: readonly UnfitColumn[] | undefined): void
   /** What a comparison has found so far. */
   verified(verify: VerifyStatus): void
   /** Why the process ends without success. */
@@ -26,6 +31,7 @@ export interface Report {
 export function createReport(writer: StatusWriter, onStage: (stage: CopyStage) => void): Report {
   let copy: CopyStatus = {}
   let verify: VerifyStatus | undefined
+  const unfit = createUnfitCounts()
 
   function write(changes: Partial<CopyStatus>, urgent: boolean): void {
     const merged: Record<string, unknown> = { ...copy, ...changes }
@@ -51,6 +57,15 @@ export function createReport(writer: StatusWriter, onStage: (stage: CopyStage) =
     facts: (facts) => write(facts, false),
     progress({ chunksDone, chunksTotal, rows, bytes }) {
       write({ chunksDone, chunksTotal, rowsCopied: Number(rows), bytesCopied: Number(bytes) }, false)
+    },
+    unfit(column, values) {
+      unfit.add(column, values)
+      write({ unfit: unfit.report() ?? [] }, false)
+    },
+    resumeUnfit(reported) {
+      if (!reported) return
+      unfit.resume(reported)
+      write({ unfit: unfit.report() ?? [] }, false)
     },
     verified(found) {
       verify = found
