@@ -298,6 +298,14 @@ function watchConditions(scene: Scene): { readonly seen: Set<string>; stop(): vo
   return { seen, stop: () => clearInterval(timer) }
 }
 
+/** It has log that a restored primary never wrote, so it can follow it no more. */
+async function remakeReplica(): Promise<void> {
+  const { replica, primary } = world
+  await replica.stop('immediate')
+  await rm(replica.dataDir, { recursive: true })
+  await startReplica(primary, { dir: join(dir, 'replica'), port: replica.port, settings: SETTINGS })
+}
+
 beforeAll(async () => {
   dir = tempDir('gaps')
   world = await startWorld(dir)
@@ -455,6 +463,7 @@ describe('a source that is', () => {
       await untilEqual(scene, 'one')
     } finally {
       conditions.stop()
+      await remakeReplica()
     }
   }, 400_000)
 
@@ -462,7 +471,12 @@ describe('a source that is', () => {
     const scene = await open('promoted', ['one', 'two'], 'Backfill', [])
     const conditions = watchConditions(scene)
     await untilStreaming(scene, ['one', 'two'])
-    const standby = await startReplica(world.primary, { dir: tempDir('promoted'), settings: SETTINGS })
+    // By another name: a slot of the primary, which is called after it, serves one replica.
+    const standby = await startReplica(world.primary, {
+      dir: tempDir('promoted'),
+      name: 'promoted',
+      settings: SETTINGS,
+    })
     try {
       await asSuperuser(standby.url, (client) => client.query('SELECT pg_promote()'))
       scene.struck = Date.now()
