@@ -62,7 +62,6 @@ export const WEIGHTS: Readonly<Record<string, number>> = {
   crashPrimary: 0,
   failOver: 0,
   recreateTopic: 0,
-  // Not noticed by a capture that runs; see docs/consistency.md.
   remakeTopic: 0,
   expire: 0,
 }
@@ -91,6 +90,7 @@ export const FAULTS: readonly string[] = [
   'crashPrimary',
   'failOver',
   'recreateTopic',
+  'remakeTopic',
   'expire',
 ]
 
@@ -105,6 +105,7 @@ const TROUBLES: readonly Readonly<Record<string, number>>[] = [
   { crashPrimary: 1 },
   { failOver: 1 },
   { recreateTopic: 1 },
+  { remakeTopic: 1 },
   { expire: 2 },
   { unlist: 1 },
   { killCapture: 3, splitCapture: 3 },

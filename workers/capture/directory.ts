@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
+import { MillraceError } from '../../lib/errors.ts'
 import { around } from '../../lib/failpoints.ts'
-import type { OutgoingRecord, Queue } from '../queue/queue.ts'
+import type { OutgoingRecord, Placements, Queue } from '../queue/queue.ts'
 import { tableTopic } from '../queue/topics.ts'
 import type { TableName } from '../source/table.ts'
+import { createEnds } from './ends.ts'
 import type { Fingerprint } from './fingerprint.ts'
 import { type Channel, createChannel } from './outgoing.ts'
-import { type RecordedTopic, topicRecord } from './record.ts'
+import { type RecordedEnds, type RecordedTopic, topicRecord } from './record.ts'
 import type { Gap } from './start.ts'
 
 /** The tables' topics and what is remembered of them. */
@@ -24,6 +26,13 @@ export interface Directory {
   setMembership(table: TableName, entry: string | undefined): void
   /** Something of these is in the queue. */
   markWritten(channels: readonly Channel[]): void
+  /**
+   * Something was sent. Rejects with `QueueLost`, retryable, when it came into a topic that was made anew; that is then
+   * remembered, and the next session begins another incarnation.
+   */
+  placed(placements: Placements, signal: AbortSignal): Promise<void>
+  /** Ends that have moved since they were last taken; with `all` those of all topics. */
+  ends(which: 'moved' | 'all'): RecordedEnds
   hasChanged(): boolean
   /** Entries that changed since they were last taken. */
   takeChanged(): OutgoingRecord[]
@@ -38,6 +47,8 @@ export interface DirectoryOptions {
   readonly prefix: string
   readonly captureTopic: string
   readonly topics: ReadonlyMap<string, RecordedTopic>
+  /** Where the topics ended once, by capture's record. */
+  readonly ends: ReadonlyMap<string, bigint>
   /** A topic was lost: it was made again, or is empty although something was written (rule R24). */
   readonly onLost: (channel: Channel, gap: Gap) => void
 }
@@ -48,6 +59,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
   const channels = new Map<string, Channel>()
   const making = new Map<string, Promise<Channel>>()
   const changed = new Set<string>()
+  const ends = createEnds()
 
   function update(topic: string, change: Partial<RecordedTopic>): void {
     const entry = entries.get(topic)
@@ -59,7 +71,9 @@ export function createDirectory(options: DirectoryOptions): Directory {
   async function make(table: TableName, topic: string, signal: AbortSignal): Promise<Channel> {
     const known = entries.get(topic)
     const { created } = await queue.ensureTopic(topic, signal)
-    const isLost = known?.written === true && (created || (await isEmpty(queue, topic, signal)))
+    const end = created ? 0n : ((await queue.offsets(topic, signal))?.end ?? 0n)
+    const isLost =
+      (known?.written === true && end === 0n) || known?.lost === true || end < (options.ends.get(topic) ?? 0n)
     if (!known || isLost) {
       const entry: RecordedTopic = {
         topic,
@@ -77,7 +91,8 @@ export function createDirectory(options: DirectoryOptions): Directory {
     const { incarnation } = entries.get(topic) as RecordedTopic
     const channel = createChannel(table, topic, incarnation)
     channels.set(topic, channel)
-    if (isLost) options.onLost(channel, topicLost(topic, created))
+    ends.begin(topic, end)
+    if (isLost) options.onLost(channel, topicLost(topic, created ? 'gone' : end === 0n ? 'empty' : 'anew'))
     return channel
   }
 
@@ -88,6 +103,18 @@ export function createDirectory(options: DirectoryOptions): Directory {
     })
     changed.clear()
     return records
+  }
+
+  async function save(signal: AbortSignal): Promise<void> {
+    const topics = [...changed]
+    const records = takeChanged()
+    if (records.length === 0) return
+    try {
+      await queue.send([{ topic: options.captureTopic, records }], signal)
+    } catch (error) {
+      for (const topic of topics) changed.add(topic)
+      throw error
+    }
   }
 
   return {
@@ -109,31 +136,38 @@ export function createDirectory(options: DirectoryOptions): Directory {
         if (entries.get(topic)?.written === false) update(topic, { written: true })
       }
     },
+    async placed(placements, signal) {
+      const anew = ends.place(placements)
+      if (anew.length === 0) return
+      for (const topic of anew) update(topic, { lost: true })
+      await save(signal)
+      throw new MillraceError('QueueLost', `topic ${anew.join(', ')} was deleted and made anew`, {
+        retryable: true,
+      })
+    },
+    ends: (which) =>
+      new Map(
+        [...(which === 'all' ? ends.all() : ends.takeMoved())].map(([topic, end]) => [
+          topic,
+          { incarnation: entries.get(topic)?.incarnation ?? '', end },
+        ]),
+      ),
     hasChanged: () => changed.size > 0,
     takeChanged,
     records: () => [...entries.values()].map(topicRecord),
-    async save(signal) {
-      const topics = [...changed]
-      const records = takeChanged()
-      if (records.length === 0) return
-      try {
-        await queue.send([{ topic: options.captureTopic, records }], signal)
-      } catch (error) {
-        for (const topic of topics) changed.add(topic)
-        throw error
-      }
-    },
+    save,
   }
 }
 
-async function isEmpty(queue: Queue, topic: string, signal: AbortSignal): Promise<boolean> {
-  const offsets = await queue.offsets(topic, signal)
-  return offsets === undefined || offsets.end === 0n
-}
+const LOST = {
+  gone: 'was gone and had to be made again',
+  empty: 'is empty although changes were written to it',
+  anew: 'was deleted and made anew',
+} as const
 
-function topicLost(topic: string, created: boolean): Gap {
+function topicLost(topic: string, how: keyof typeof LOST): Gap {
   return {
     code: 'QueueLost',
-    message: `topic ${topic} ${created ? 'was gone and had to be made again' : 'is empty although changes were written to it'}. Changes are missing; a backfill that empties the table cures it`,
+    message: `topic ${topic} ${LOST[how]}. Changes are missing; a backfill that empties the table cures it`,
   }
 }

@@ -26,7 +26,7 @@ const topic = (version: number, written: boolean): RecordedTopic => ({
 
 describe("capture's record", () => {
   it('is empty at first', () => {
-    expect(read([])).toEqual({ state: undefined, topics: new Map() })
+    expect(read([])).toEqual({ state: undefined, topics: new Map(), ends: new Map() })
   })
 
   it('gives back what was written', () => {
@@ -39,6 +39,16 @@ describe("capture's record", () => {
       owner: 'p',
     })
     expect(found.topics.get('p.public.t')).toEqual(JSON.parse(JSON.stringify(topic(1, true))))
+  })
+
+  it('gives back the highest end of each topic as it is now (R24)', () => {
+    const at = (incarnation: string, end: bigint) =>
+      stateRecord(
+        { epoch: 1, lsn: 1n, systemIdentifier: 's', timeline: 1, owner: 'p' },
+        new Map([['p.public.t', { incarnation, end }]]),
+      )
+    const found = read([topicRecord(topic(1, true)), at('i', 7n), at('before', 90n), at('i', 5n)])
+    expect(found.ends).toEqual(new Map([['p.public.t', 7n]]))
   })
 
   it('goes by position and version, since a capture that was replaced may write late', () => {

@@ -11,6 +11,8 @@ export interface CaptureRecord {
   readonly state: RecordedState | undefined
   /** By topic. */
   readonly topics: ReadonlyMap<string, RecordedTopic>
+  /** By topic, an end that it had once, as it is now (rule R24). */
+  readonly ends: ReadonlyMap<string, bigint>
 }
 
 /** How far the queue has the log, and of which source. */
@@ -23,6 +25,9 @@ export interface RecordedState {
   readonly owner: string | undefined
 }
 
+/** Ends of topics, each with the topic's incarnation. */
+export type RecordedEnds = ReadonlyMap<string, { readonly incarnation: string; readonly end: bigint }>
+
 /** What is known of a table's topic. Kept for ever, also when the table has left. */
 export interface RecordedTopic {
   readonly topic: string
@@ -30,6 +35,8 @@ export interface RecordedTopic {
   readonly incarnation: string
   /** Something is in it, so that an empty topic is one that was lost (rule R24). */
   readonly written: boolean
+  /** It was found to have been made anew while capture ran, whatever it holds (rule R24). */
+  readonly lost?: boolean
   /** The table as capture last saw it in the catalog (rule R20). */
   readonly fingerprint: Fingerprint | undefined
   /** Its membership in the publication as capture last saw it; undefined in records of before it was remembered. */
@@ -40,9 +47,14 @@ export interface RecordedTopic {
 
 const STATE_KEY = 'state'
 
-export function stateRecord(state: RecordedState): OutgoingRecord {
+/** @param ends of topics in which something was written since the last such record; of all in the first one of a topic */
+export function stateRecord(state: RecordedState, ends: RecordedEnds = new Map()): OutgoingRecord {
   const { lsn, ...rest } = state
-  return { key: STATE_KEY, value: json({ kind: 'state', ...rest, lsn: formatLSN(lsn) }) }
+  const told = Object.fromEntries(
+    [...ends].map(([topic, { incarnation, end }]) => [topic, [incarnation, String(end)]]),
+  )
+  const content = { kind: 'state', ...rest, lsn: formatLSN(lsn), ...(ends.size > 0 && { ends: told }) }
+  return { key: STATE_KEY, value: json(content) }
 }
 
 export function topicRecord(topic: RecordedTopic): OutgoingRecord {
@@ -56,8 +68,15 @@ export function topicRecord(topic: RecordedTopic): OutgoingRecord {
 export function foldRecords(records: readonly QueueRecord[]): CaptureRecord {
   let state: RecordedState | undefined
   const topics = new Map<string, RecordedTopic>()
+  const told: [topic: string, incarnation: string, end: bigint][] = []
   for (const record of records) {
-    const content = JSON.parse(record.value.toString('utf8')) as { kind: string }
+    const content = JSON.parse(record.value.toString('utf8')) as {
+      kind: string
+      ends?: Record<string, [string, string]>
+    }
+    for (const [topic, [incarnation, end]] of Object.entries(content.ends ?? {})) {
+      told.push([topic, incarnation, BigInt(end)])
+    }
     if (content.kind === 'state') {
       const { epoch, lsn, systemIdentifier, timeline, owner } = content as unknown as Record<
         keyof RecordedState,
@@ -71,7 +90,11 @@ export function foldRecords(records: readonly QueueRecord[]): CaptureRecord {
       if (!known || topic.version >= known.version) topics.set(topic.topic, topic)
     }
   }
-  return { state, topics }
+  const ends = new Map<string, bigint>()
+  for (const [topic, incarnation, end] of told) {
+    if (topics.get(topic)?.incarnation === incarnation && end > (ends.get(topic) ?? 0n)) ends.set(topic, end)
+  }
+  return { state, topics, ends }
 }
 
 function isLater(a: RecordedState, b: RecordedState): boolean {

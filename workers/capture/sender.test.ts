@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Queue, TopicBatch } from '../queue/queue.ts'
+import type { Placements, Queue, TopicBatch } from '../queue/queue.ts'
 import { sinkBytes, writeBytes } from './lines.ts'
 import { createChannel, createOutgoing } from './outgoing.ts'
 import { createSender } from './sender.ts'
@@ -20,10 +20,12 @@ function setup(recorded = 0n) {
   const confirmed: bigint[] = []
   let through = recorded
   let news = false
+  const placements: Placements = new Map()
+  let refusal: Error | undefined
   const queue = {
     send(batches: readonly TopicBatch[]) {
-      return new Promise<void>((resolve, reject) => {
-        sent.push({ batches, acknowledge: resolve, fail: reject })
+      return new Promise<Placements>((resolve, reject) => {
+        sent.push({ batches, acknowledge: () => resolve(placements), fail: reject })
         for (const arrival of arrivals.splice(0)) arrival()
       })
     },
@@ -40,6 +42,10 @@ function setup(recorded = 0n) {
       return [{ value: Buffer.from(String(lsn)) }]
     },
     hasNews: () => news,
+    async onPlaced(placed) {
+      expect(placed).toBe(placements)
+      if (refusal) throw refusal
+    },
     onSent() {},
     onRecorded: (lsn) => confirmed.push(lsn),
   })
@@ -49,6 +55,9 @@ function setup(recorded = 0n) {
     sender,
     running,
     confirmed,
+    refuse(error: Error) {
+      refusal = error
+    },
     stop: () => stop.abort(new Error('stopped')),
     write(text: string, moveTo?: bigint) {
       const before = sinkBytes(channel.sink)
@@ -150,6 +159,16 @@ describe('a sender', () => {
     s.write('a', 10n)
     ;(await s.next()).fail(new Error('no broker'))
     await expect(s.running).rejects.toThrow('no broker')
+    expect(s.confirmed).toEqual([])
+    expect(s.sender.recorded()).toBe(0n)
+  })
+
+  it('ends, having confirmed nothing, when what was sent does not count (R24)', async () => {
+    const s = setup()
+    s.refuse(new Error('another topic'))
+    s.write('a', 10n)
+    ;(await s.next()).acknowledge()
+    await expect(s.running).rejects.toThrow('another topic')
     expect(s.confirmed).toEqual([])
     expect(s.sender.recorded()).toBe(0n)
   })

@@ -1,6 +1,6 @@
 import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
-import type { OutgoingRecord, Queue, TopicBatch } from '../queue/queue.ts'
+import type { OutgoingRecord, Placements, Queue, TopicBatch } from '../queue/queue.ts'
 import { collector } from '../runtime/collector.ts'
 import type { LSN } from '../source/lsn.ts'
 import { type Channel, type Outgoing, toPortions } from './outgoing.ts'
@@ -40,6 +40,8 @@ export interface SenderOptions {
   readonly records: (lsn: LSN) => readonly OutgoingRecord[]
   /** Whether there is something to remember although the position has not moved. */
   readonly hasNews: () => boolean
+  /** To be done before what was sent counts as sent; rejects when it does not count. */
+  readonly onPlaced: (placements: Placements, signal: AbortSignal) => Promise<void>
   readonly onSent: (channels: readonly Channel[], bytes: number) => void
   /** A new position is recorded. */
   readonly onRecorded: (lsn: LSN) => void
@@ -120,7 +122,8 @@ export function createSender(options: SenderOptions): Sender {
     const isHuge = portions.length > 1 && portions.some((portion) => portion.some(hasParts))
     for (let portion = portions.shift(); portion; portion = portions.shift()) {
       const batches = portion
-      await around('capture.send', () => queue.send(batches, signal))
+      const placements = await around('capture.send', () => queue.send(batches, signal))
+      await options.onPlaced(placements, signal)
       portion.length = 0
       if (isHuge) collector.everything()
     }

@@ -16,7 +16,7 @@ import { createDirectory } from './directory.ts'
 import { createLookups } from './lookups.ts'
 import type { CaptureMetrics } from './metrics.ts'
 import { createOutgoing } from './outgoing.ts'
-import { type RecordedTopic, stateRecord } from './record.ts'
+import { type RecordedEnds, type RecordedTopic, stateRecord } from './record.ts'
 import { createRecordStore } from './record-store.ts'
 import { refilter } from './relations.ts'
 import { type ReplicationStream, startReplication } from './replication.ts'
@@ -94,6 +94,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
       prefix: options.prefix,
       captureTopic: topic,
       topics: start.anew ? withoutPast(start.record.topics) : start.record.topics,
+      ends: start.record.ends,
       onLost(channel, gap) {
         log.error({ topic: channel.topic, reason: gap.message }, 'A topic was lost')
         metrics.gap(gap.code)
@@ -101,14 +102,10 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
         sender.notify()
       },
     })
-    const state = (lsn: bigint) =>
-      stateRecord({
-        epoch,
-        lsn,
-        systemIdentifier: identity.systemIdentifier,
-        timeline: identity.timeline,
-        owner: options.owner,
-      })
+    const state = (lsn: bigint, ends: RecordedEnds) => {
+      const { systemIdentifier, timeline } = identity
+      return stateRecord({ epoch, lsn, systemIdentifier, timeline, owner: options.owner }, ends)
+    }
     const sender: Sender = createSender({
       queue,
       outgoing,
@@ -118,10 +115,11 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
       recorded: start.isResumed ? start.from : 0n,
       hasNews: directory.hasChanged,
       records(lsn) {
-        const records = [...directory.takeChanged(), state(lsn)]
+        const records = [...directory.takeChanged(), state(lsn, directory.ends('moved'))]
         store.wrote(records.length)
         return records
       },
+      onPlaced: directory.placed,
       onSent(channels, bytes) {
         directory.markWritten(channels)
         metrics.sent(channels, bytes)
@@ -183,7 +181,9 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
       recorded: sender.recorded,
       commits: changes.commits,
       compact: async () => {
-        if (store.isLong()) await store.compact([...directory.records(), state(sender.recorded())], signal)
+        if (!store.isLong()) return
+        const now = state(sender.recorded(), directory.ends('all'))
+        await store.compact([...directory.records(), now], signal)
       },
       report,
     })

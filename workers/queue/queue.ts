@@ -19,7 +19,7 @@ export interface Queue {
    * bridged inside without changing the order. After an error some of it may be in the queue and some not: the caller
    * goes back to what it has recorded and sends everything after that again.
    */
-  send(batches: readonly TopicBatch[], signal: AbortSignal): Promise<void>
+  send(batches: readonly TopicBatch[], signal: AbortSignal): Promise<Placements>
   /** Reads the whole topic once, from its start to its present end; for small control topics. */
   readAll(topic: string, signal: AbortSignal): Promise<QueueRecord[]>
   /**
@@ -33,6 +33,19 @@ export interface Queue {
 
 export interface TopicOffsets {
   readonly earliest: bigint
+  readonly end: bigint
+}
+
+/** By topic, where what was sent stands; a topic of which the broker did not say it is missing. */
+export type Placements = ReadonlyMap<string, Placement>
+
+export interface Placement {
+  /**
+   * Offset of the first record. Where a later one stands lower than it would behind that, because the topic was made anew in
+   * between, it is as much lower.
+   */
+  readonly first: bigint
+  /** Offset after the last record. */
   readonly end: bigint
 }
 

@@ -1,6 +1,8 @@
 import { MillraceError } from '../../../lib/errors.ts'
 import type {
   Fetched,
+  Placement,
+  Placements,
   Queue,
   QueueReader,
   QueueRecord,
@@ -19,14 +21,16 @@ export interface Topic {
 
 const endOf = (topic: Topic) => topic.base + BigInt(topic.records.length)
 
-function append(batches: readonly TopicBatch[], limit: number): void {
+function append(batches: readonly TopicBatch[], limit: number): Placements {
+  const placed = new Map<string, Placement>()
   let left = limit
   for (const { topic: name, records } of batches) {
     const topic = world().topics.get(name)
     if (!topic) throw new MillraceError('QueueUnavailable', `no topic ${name}`)
     for (const { value, key, headers } of records) {
-      if (left <= 0) return
+      if (left <= 0) return placed
       left -= 1
+      placed.set(name, { first: placed.get(name)?.first ?? endOf(topic), end: endOf(topic) + 1n })
       if (!name.endsWith('.__capture')) {
         const lines = value.toString().trim().replaceAll('\n', '\n        ')
         world().log.push(`      ${name} ${endOf(topic)}:\n        ${lines}`)
@@ -42,6 +46,7 @@ function append(batches: readonly TopicBatch[], limit: number): void {
       })
     }
   }
+  return placed
 }
 
 export function createKafkaQueue(): Queue {

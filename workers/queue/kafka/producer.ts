@@ -1,15 +1,22 @@
 import { MillraceError } from '../../../lib/errors.ts'
-import type { TopicBatch } from '../queue.ts'
+import type { Placements, TopicBatch } from '../queue.ts'
 import { type Chunk, nextRound, toChunks } from './chunks.ts'
 import type { Cluster } from './cluster.ts'
 import { errorName, type KafkaConnection, ZSTD_COMPRESSION } from './driver.ts'
 import { brokerError, isTransient } from './errors.ts'
 import { persist } from './persist.ts'
+import { type Placed, place } from './place.ts'
 
 /** How long `send` bridges a restart or an election before it gives up, milliseconds. */
 const PATIENCE = 30_000
 const BROKER_TIMEOUT = 20_000
 const MAX_SEQUENCE = 0x7fffffff
+
+/** What is on its way: chunks by topic, and where those stand that are acknowledged. */
+interface Sending {
+  readonly waiting: Map<string, Chunk[]>
+  readonly placed: Placed
+}
 
 interface Identity {
   readonly id: string
@@ -41,14 +48,16 @@ export function createProducer(cluster: Cluster) {
     return { id: String(answer.producerId), epoch: answer.producerEpoch, sequences: new Map() }
   }
 
-  async function sendAll(batches: readonly TopicBatch[], signal: AbortSignal): Promise<void> {
+  async function sendAll(batches: readonly TopicBatch[], signal: AbortSignal): Promise<Placements> {
     const waiting = toChunks(batches)
-    if (waiting.size === 0) return
+    const sending: Sending = { waiting, placed: new Map() }
     try {
+      if (waiting.size === 0) return sending.placed
       identity ??= await persist(PATIENCE, signal, () => acquire(signal))
       const own = identity
       while (waiting.size > 0)
-        await persist(PATIENCE, signal, () => sendRound(own, nextRound(waiting), waiting, signal))
+        await persist(PATIENCE, signal, () => sendRound(own, nextRound(waiting), sending, signal))
+      return sending.placed
     } catch (thrown) {
       identity = undefined
       throw thrown
@@ -59,7 +68,7 @@ export function createProducer(cluster: Cluster) {
   async function sendRound(
     own: Identity,
     round: readonly Chunk[],
-    waiting: Map<string, Chunk[]>,
+    sending: Sending,
     signal: AbortSignal,
   ): Promise<void> {
     const topics = round.map(({ topic }) => topic)
@@ -75,7 +84,7 @@ export function createProducer(cluster: Cluster) {
     const results = await Promise.allSettled(
       [...byLeader].map(async ([leader, chunks]) => {
         const connection = await cluster.connection(leader, 'main', signal)
-        await produce(connection, own, chunks, waiting, signal)
+        await produce(connection, own, chunks, sending, signal)
       }),
     )
     const failed = results.find((result) => result.status === 'rejected')
@@ -88,11 +97,14 @@ export function createProducer(cluster: Cluster) {
     connection: KafkaConnection,
     own: Identity,
     chunks: readonly Chunk[],
-    waiting: Map<string, Chunk[]>,
+    { waiting, placed }: Sending,
     signal: AbortSignal,
   ): Promise<void> {
     const answer = await connection.call<{
-      topics: readonly { topicName: string; partitions: readonly { errorCode: number }[] }[]
+      topics: readonly {
+        topicName: string
+        partitions: readonly { errorCode: number; baseOffset: string }[]
+      }[]
     }>('Produce', produceArguments(own, chunks), signal)
     let failure: MillraceError | undefined
     for (const chunk of chunks) {
@@ -104,6 +116,7 @@ export function createProducer(cluster: Cluster) {
         continue
       }
       advance(own, chunk)
+      place(placed, chunk.topic, BigInt(partition?.baseOffset ?? -1), chunk.records.length)
       const rest = waiting.get(chunk.topic)?.slice(1) ?? []
       if (rest.length > 0) waiting.set(chunk.topic, rest)
       else waiting.delete(chunk.topic)
@@ -112,7 +125,7 @@ export function createProducer(cluster: Cluster) {
   }
 
   return {
-    send(batches: readonly TopicBatch[], signal: AbortSignal): Promise<void> {
+    send(batches: readonly TopicBatch[], signal: AbortSignal): Promise<Placements> {
       const sending = last.then(() => sendAll(batches, signal))
       last = sending.catch(() => {})
       return sending

@@ -1,0 +1,48 @@
+import type { Placements } from '../queue/queue.ts'
+
+/**
+ * Where the topics end, as far as capture knows. Nobody else writes to them, and nothing moves an end back: a record that
+ * comes to stand before a known end stands in another topic, made anew under the old name (rule R24).
+ */
+export interface Ends {
+  /** Undefined: nothing is known of the topic. */
+  end(topic: string): bigint | undefined
+  /** From here on the topic ends there. */
+  begin(topic: string, end: bigint): void
+  /** Takes over where a send has come to stand; returns the topics that are not the ones that were written before. */
+  place(placements: Placements): string[]
+  /** Ends that have moved since they were last taken. */
+  takeMoved(): Map<string, bigint>
+  all(): ReadonlyMap<string, bigint>
+}
+
+export function createEnds(): Ends {
+  const ends = new Map<string, bigint>()
+  const moved = new Set<string>()
+  return {
+    end: (topic) => ends.get(topic),
+    begin(topic, end) {
+      ends.set(topic, end)
+      moved.add(topic)
+    },
+    place(placements) {
+      const anew: string[] = []
+      for (const [topic, { first, end }] of placements) {
+        const known = ends.get(topic)
+        if (known === undefined) continue
+        if (first < known) anew.push(topic)
+        else {
+          ends.set(topic, end)
+          moved.add(topic)
+        }
+      }
+      return anew
+    },
+    takeMoved() {
+      const taken = new Map([...moved].map((topic) => [topic, ends.get(topic) ?? 0n]))
+      moved.clear()
+      return taken
+    },
+    all: () => ends,
+  }
+}
