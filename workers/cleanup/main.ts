@@ -1,6 +1,6 @@
 import type { Pipeline } from '../../crds/pipeline.ts'
 import { MillraceError } from '../../lib/errors.ts'
-import { retry } from '../runtime/backoff.ts'
+import { retry } from '../runtime/retry.ts'
 import { toProblem } from '../runtime/problems.ts'
 import { pipelineResource } from '../runtime/resources.ts'
 import { runWorker } from '../runtime/run.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { MillraceError } from '../../lib/errors.ts'
-import { retry } from './backoff.ts'
+import { retry } from './retry.ts'
 
 const fast = { min: 1, max: 2 }
 const never = new AbortController().signal
