@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help up down status image demo torture model mutants crds lint test test-long test-aws bench-staging redshift-grammar
+.PHONY: help up down status image demo torture model mutants crds lint test test-long test-e2e test-aws bench-staging redshift-grammar
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -55,6 +55,9 @@ test: $(INSTALLED) ## Run every check and test; SKIP_E2E=1 leaves out what needs
 test-long: $(INSTALLED) ## Run the integration tests that take minutes each: gaps, verify, whole Pipelines into Redshift, fault runs
 	@hack/packages.sh
 	@LONG=1 vitest run --project integration gaps verify destination-redshift-pipeline destination-redshift-faults capture-size
+
+test-e2e: up image ## Run the end-to-end suite alone, in the local stack, and leave it running; DEST=redshift replicates into the emulator
+	@vitest run --project e2e $(ONLY)
 
 test-aws: $(INSTALLED) ## Run the checks of the Redshift destination against a warehouse of yours; says which variables it needs
 	@hack/packages.sh
