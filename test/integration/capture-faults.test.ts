@@ -304,6 +304,29 @@ describe('a gap', () => {
     expect(controls(other)).toEqual(['join'])
   })
 
+  it('is found when the topic is deleted and made anew while capture runs', async () => {
+    const bed = await open('anew', table)
+    bed.run()
+    await bed.untilJoined('t')
+    await bed.sql('insert into t values (1, 1)')
+    const before = await bed.untilEvents('t', 'the row', (all) => all.length === 2)
+    const admin = new Kafka({ brokers: [kafkaBrokers()], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    await admin.deleteTopics({ topics: [bed.topic('t')] })
+    await until(
+      () => admin.createTopics({ topics: [{ topic: bed.topic('t'), numPartitions: 1 }] }).catch(() => false),
+      { what: 'the topic to be made anew', timeoutMs: 20_000 },
+    )
+    await admin.disconnect()
+    await bed.sql('insert into t values (2, 2)')
+    const events = await bed.untilEvents('t', 'gap', (all) => controls(all).includes('gap'))
+    const gap = events.find((event) => controls([event]).includes('gap'))
+    expect(gap?.control).toMatchObject({ control: 'gap', code: 'QueueLost' })
+    expect(gap?.header.inc).not.toBe(before[0]?.header.inc)
+    await bed.sql('insert into t values (3, 3)')
+    await bed.untilEvents('t', 'the row after', (all) => all.at(-1)?.row.id === '3')
+  })
+
   it('is found when the source has removed the log that the slot needs', async () => {
     const primary = await startPrimary({
       dir: join(tempDir(), 'primary'),

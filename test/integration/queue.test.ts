@@ -90,7 +90,11 @@ describe('send and read', () => {
         signal,
       ),
     )
-    await Promise.all(sends)
+    const placed = await Promise.all(sends)
+    for (const topic of topics) {
+      expect(placed[0]?.get(topic)).toMatchObject({ first: 0n, end: 15n })
+      expect(placed[1]?.get(topic)).toMatchObject({ first: 15n, end: 30n })
+    }
     const reader = queue.openReader(small)
     for (const topic of topics) reader.seek(topic, 0n)
     const found = await read(reader, topics.length * noise.length)
