@@ -55,6 +55,8 @@ function translate(error: PostgresError, code: string, isolation: Isolation): Er
       return jsonError(error)
     case '23505':
       return raced(error) ?? plain(error, code)
+    case '42710':
+      return racedType(error) ?? plain(error, code)
     case '57P01':
     case '57P02':
     case '57P03':
@@ -80,6 +82,14 @@ function raced(error: PostgresError): RedshiftError | undefined {
   return name === undefined || !/^pg_(class|type|namespace)$/.test(error.table ?? '')
     ? undefined
     : new RedshiftError('42P07', `${what} "${redshiftName(name)}" already exists`)
+}
+
+/** A session that comes a moment later meets the other table's row type before the table. */
+function racedType(error: PostgresError): RedshiftError | undefined {
+  const name = /^type "(.+)" already exists$/.exec(error.message)?.[1]
+  return name === undefined
+    ? undefined
+    : new RedshiftError('42P07', `relation "${redshiftName(name)}" already exists`)
 }
 
 function plain(error: PostgresError, code: string): RedshiftError {
