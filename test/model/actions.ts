@@ -307,7 +307,11 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
     }
     return arrive(call, choose(1 << 16))
   },
-  operator: () => manage(),
+  operator() {
+    const { version } = world().cluster
+    // What it changes without a word is part of the schedule too.
+    return manage() ?? (world().cluster.version === version ? undefined : '')
+  },
   async tick() {
     const { clock } = world()
     const next = clock.next()

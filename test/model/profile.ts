@@ -113,11 +113,18 @@ const TROUBLES: readonly Readonly<Record<string, number>>[] = [
   { killBackfill: 4, splitBackfill: 4 },
 ]
 
+/** Long schedules with quick workers, so that most of what happens happens while tables stream and are copied. */
+export const LIVELY: Readonly<Record<string, number>> = { capture: 60, apply: 60, backfill: 90, write: 14 }
+
 /** @param fixed what is not left to chance */
 export function randomProfile(random: Random, fixed: Partial<Profile> = {}): Profile {
   const troubles = Array.from({ length: random.chance(0.2) ? 3 : 1 }, () => random.pick(TROUBLES))
   const weights: Record<string, number> = { ...WEIGHTS }
   for (const trouble of troubles) Object.assign(weights, trouble)
+  // A choice of its own, so that seeds that were found before mean what they meant.
+  const lively = random.fork('lively')
+  const isLively = lively.chance(0.35)
+  if (isLively) Object.assign(weights, LIVELY)
   Object.assign(weights, fixed.weights)
   const faults = random.pick([0.05, 0.2, 0.6])
   for (const name of FAULTS)
@@ -136,7 +143,7 @@ export function randomProfile(random: Random, fixed: Partial<Profile> = {}): Pro
     actions: ['DoNothing', 'Truncate', 'Drop'],
     scans: ['Key', 'Ctid'],
     backfills: random.pick([0, 1, 2]),
-    steps: random.pick([60, 120, 240]),
+    steps: isLively ? lively.pick([240, 500]) : random.pick([60, 120, 240]),
     ...fixed,
     weights,
   }

@@ -84,6 +84,7 @@ export function createKafkaQueue(): Queue {
         () => {
           const topic = find(name)
           if (!topic) return
+          if (offset > endOf(topic)) throw new MillraceError('QueueUnavailable', 'OFFSET_OUT_OF_RANGE')
           world().check.deleted(name, offset)
           while (topic.base < offset && topic.records.length > 0) {
             topic.records.shift()

@@ -488,6 +488,7 @@ export function openDestination(options: { readonly pipelineUid: string }): Dest
     runAction: (request, signal) =>
       transaction(`run ${request.backfill.action}`, either(signal), () => runAction(request)),
     writeChunk: (request, signal) => writeChunk(request, either(signal)),
+    compare: () => Promise.reject(new Error('the model compares by itself')),
     async close() {
       closing.abort(new Error('the destination was closed'))
     },
