@@ -17,7 +17,8 @@ const plain: Shape = { source: itself, warehouse: itself, canonical: itself }
 const number: Shape = { ...plain, canonical: (text) => String(Number(text)) }
 const json: Shape = {
   source: (column) => `to_jsonb(${column})`,
-  warehouse: (column) => `JSON_SERIALIZE(${column})`,
+  // Of NULL it would make the document null.
+  warehouse: (column) => `CASE WHEN ${column} IS NOT NULL THEN JSON_SERIALIZE(${column}) END`,
   canonical: (text) => JSON.stringify(JSON.parse(text), sortedKeys),
 }
 // Without trailing zeros of the fraction, which the two write differently.

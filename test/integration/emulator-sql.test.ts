@@ -127,7 +127,8 @@ describe('SUPER', () => {
       ['{"a":1}', 'object', '{"a":1}'],
       ['"[2]"', 'string', '"[2]"'],
       ['true', 'boolean', 'true'],
-      [null, null, null],
+      // Documented: never NULL.
+      [null, null, 'null'],
       ['"[1]"', 'string', '"[1]"'],
       ['{"a":1}', 'object', '{"a":1}'],
     ])

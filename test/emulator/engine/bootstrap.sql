@@ -78,6 +78,8 @@ create function "substring"(bpchar, integer) returns bpchar language sql immutab
   return pg_catalog.substr(exact($1), $2)::bpchar;
 create function "substring"(bpchar, integer, integer) returns bpchar language sql immutable strict parallel safe
   return pg_catalog.substr(exact($1), $2, $3)::bpchar;
+create function "substring"(bytea, integer, integer) returns bytea language sql immutable strict parallel safe
+  return pg_catalog.substr($1, $2, $3);
 create function "left"(bpchar, integer) returns bpchar language sql immutable strict parallel safe
   return pg_catalog."left"(exact($1), $2)::bpchar;
 create function "right"(bpchar, integer) returns bpchar language sql immutable strict parallel safe
@@ -124,6 +126,14 @@ create function quote_ident(bpchar) returns bpchar language sql immutable strict
 create function quote_literal(bpchar) returns bpchar language sql immutable strict parallel safe
   return pg_catalog.quote_literal(exact($1))::bpchar;
 
+create function strtol(bpchar, integer) returns bigint language plpgsql immutable strict parallel safe as $$
+begin
+  if $2 <> 16 or redshift_emulator.exact($1) !~ '^[0-9a-fA-F]{1,15}$' then
+    raise exception 'the Redshift emulator knows STRTOL of up to 15 hexadecimal digits only';
+  end if;
+  return ('x' || pg_catalog.lpad(redshift_emulator.exact($1), 16, '0'))::bit(64)::bigint;
+end $$;
+
 create function to_char(timestamp, bpchar) returns bpchar language sql stable strict
   return pg_catalog.to_char($1, exact($2))::bpchar;
 create function to_char(timestamptz, bpchar) returns bpchar language sql stable strict
@@ -159,8 +169,16 @@ create function cast_varchar(smallint, integer) returns bpchar language sql immu
 create function cast_varchar(integer, integer) returns bpchar language sql immutable strict return fitting($1::text, $2);
 create function cast_varchar(bigint, integer) returns bpchar language sql immutable strict return fitting($1::text, $2);
 create function cast_varchar(numeric, integer) returns bpchar language sql immutable strict return fitting($1::text, $2);
-create function cast_varchar(real, integer) returns bpchar language sql stable strict return fitting($1::text, $2);
-create function cast_varchar(double precision, integer) returns bpchar language sql stable strict return fitting($1::text, $2);
+-- Redshift descends from PostgreSQL 8, whose floating point has 6 and 15 digits as text, like a cast to numeric has.
+create function float_text(value numeric, digits integer) returns text language sql immutable strict parallel safe
+  return case when value = 0 then '0'
+    when pg_catalog.abs(value) >= pg_catalog.power(10::numeric, digits) or pg_catalog.abs(value) < 0.0001
+    then regexp_replace(trim(pg_catalog.to_char(value, '9.' || pg_catalog.repeat('9', digits - 1) || 'EEEE')), '\.?0*e', 'e')
+    else trim_scale(value)::text end;
+create function cast_varchar(real, integer) returns bpchar language sql stable strict
+  return fitting(float_text($1::numeric, 6), $2);
+create function cast_varchar(double precision, integer) returns bpchar language sql stable strict
+  return fitting(float_text($1::numeric, 15), $2);
 create function cast_varchar(date, integer) returns bpchar language sql stable strict return fitting($1::text, $2);
 create function cast_varchar(time, integer) returns bpchar language sql stable strict return fitting($1::text, $2);
 create function cast_varchar(timetz, integer) returns bpchar language sql stable strict return fitting($1::text, $2);
@@ -248,6 +266,11 @@ create function dateadd(bpchar, bigint, date) returns timestamp language sql imm
 create function dateadd(bpchar, bigint, timestamptz) returns timestamptz language sql stable strict
   return $3 + part_interval(exact($1), $2);
 
+create function timezone(bpchar, timestamp) returns timestamptz language sql immutable strict
+  return pg_catalog.timezone(exact($1), $2);
+create function timezone(bpchar, timestamptz) returns timestamp language sql immutable strict
+  return pg_catalog.timezone(exact($1), $2);
+
 create function datediff(bpchar, timestamp, timestamp) returns bigint language plpgsql immutable strict as $$
 declare
   seconds bigint := case pg_catalog.rtrim(pg_catalog.lower(redshift_emulator.exact($1)), 's')
@@ -298,8 +321,18 @@ begin
     else $1::text
   end;
 end $$;
-create function "json_serialize"(jsonb) returns bpchar language sql immutable strict
-  return compact_json($1)::bpchar;
+-- Never NULL: of NULL it makes the document null.
+create function "json_serialize"(jsonb) returns bpchar language plpgsql immutable as $$
+declare
+  text text := coalesce(redshift_emulator.compact_json($1), 'null');
+begin
+  if pg_catalog.octet_length(text) > 65535 then
+    raise exception 'Invalid operation: the serialized document is longer than a VARCHAR can be' using errcode = '22001';
+  end if;
+  return text::bpchar;
+end $$;
+create function json_size(jsonb) returns integer language sql immutable strict
+  return pg_catalog.octet_length(convert_to(compact_json($1), 'UTF8'));
 
 create function to_super(jsonb) returns jsonb language sql immutable strict return $1;
 create function to_super(bpchar) returns jsonb language sql immutable strict return to_jsonb(exact($1));

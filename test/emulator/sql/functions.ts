@@ -103,6 +103,7 @@ export const FUNCTIONS: ReadonlyMap<string, FunctionSpec> = new Map<string, Func
   same('ln', 1),
   same('log', 1),
   same('random', 0),
+  own('strtol', 2),
   // conditions
   coalesce,
   alias('nvl', coalesce),
@@ -128,11 +129,13 @@ export const FUNCTIONS: ReadonlyMap<string, FunctionSpec> = new Map<string, Func
   own('date_part', 2, 2, { datePart: true }),
   own('dateadd', 3, 3, { datePart: true }),
   own('datediff', 3, 3, { datePart: true }),
+  own('timezone', 2),
   // SUPER
   own('json_parse', 1),
   own('json_serialize', 1),
   own('can_json_parse', 1),
   own('json_typeof', 1),
+  own('json_size', 1),
   // VARBYTE
   own('from_hex', 1),
   own('to_hex', 1),

@@ -139,7 +139,7 @@ function parsePostfix(c: Cursor): Expr {
   for (;;) {
     if (c.accept('::')) value = { kind: 'cast', value, type: parseType(c) }
     else if (c.at('[')) throw new UnknownToEmulator('parts of a SUPER value ([…])')
-    else if (c.at('at', 'time', 'zone')) throw new UnknownToEmulator('AT TIME ZONE')
+    else if (c.accept('at', 'time', 'zone')) value = call('timezone', [parsePrimary(c), value])
     else return value
   }
 }

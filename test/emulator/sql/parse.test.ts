@@ -172,7 +172,6 @@ describe('not known to the emulator', () => {
     'select * exclude a from t',
     'select a[0] from t',
     'select a.b.c.d.e from t',
-    "select a at time zone 'UTC' from t",
     'select array(1, 2)',
     'select a = any(select 1) from t',
     'select approximate count(distinct a) from t',

@@ -22,6 +22,7 @@ describe('queries for PostgreSQL', () => {
     ['select -a - -1', 'SELECT ((- "a") - (- 1)) AS "?column?"'],
     ['select len(a)', 'SELECT redshift_emulator.len("a") AS "len"'],
     [`select a || 'b'`, `SELECT redshift_emulator.concat("a", 'b') AS "?column?"`],
+    ["select a at time zone 'UTC' as b", `SELECT redshift_emulator.timezone('UTC', "a") AS "b"`],
     ['select nvl(a, b)', 'SELECT coalesce("a", "b") AS "nvl"'],
     ['select nvl2(a, 1, 2)', 'SELECT CASE WHEN ("a") IS NOT NULL THEN 1 ELSE 2 END AS "nvl2"'],
     ['select a::varchar(3)', 'SELECT redshift_emulator.cast_varchar("a", 3) AS "a"'],
