@@ -440,7 +440,7 @@ describe('with onGap Halt', () => {
 
 describe('a source that is', () => {
   it('restored from a backup, with its log behind what the queue has, is named and mended', async () => {
-    const scene = await open('restored', ['one', 'two'], 'Backfill', [])
+    const scene = await open('restored', ['one', 'two'], 'Backfill')
     const conditions = watchConditions(scene)
     try {
       await untilStreaming(scene, ['one', 'two'])
@@ -459,11 +459,22 @@ describe('a source that is', () => {
       await world.primary.start()
       for (const table of ['one', 'two']) await untilNamed(scene, table, 'SourceChanged')
       await waitUntil('the condition', 10, async () => conditions.seen.has('GapFree SourceChanged'))
+      // A replica of what the primary was before has everything up to any hold, and all rows that are no more.
+      const mending = async () => {
+        const backfills = await world.local.cluster.backfills(scene.site.namespace)
+        return backfills.filter(({ metadata }) => metadata.name.includes('-gap-'))
+      }
+      await waitUntil(
+        'a backfill that refuses the replica',
+        60,
+        async () => (await mending()).some(({ status }) => status?.copy?.code === 'ReplicaMismatch'),
+        async () => JSON.stringify((await mending()).map(({ status }) => status?.copy)),
+      )
+      await remakeReplica()
       await untilStreaming(scene, ['one', 'two'])
       await untilEqual(scene, 'one')
     } finally {
       conditions.stop()
-      await remakeReplica()
     }
   }, 400_000)
 

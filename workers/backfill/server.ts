@@ -4,6 +4,7 @@ import { type Connection, openConnection, type PostgresTarget } from '../source/
 import { isSameServer, readLogEnd, readServerIdentity, type ServerIdentity } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
 import {
+  assertBehind,
   assertHoldInLog,
   assertOneServer,
   assertReplica,
@@ -108,7 +109,9 @@ async function probe(attempt: Attempt, target: PostgresTarget, primary: ServerId
     assertOneServer(identities, target)
     const identity = identities[0] as ServerIdentity
     assertReplica(primary, identity, target)
-    return { target, identity, connection, state: await readReplayState(connection) }
+    const state = await readReplayState(connection)
+    assertBehind(state.replayed, (await readLogEnd(attempt.control)).flushed, target)
+    return { target, identity, connection, state }
   } catch (error) {
     await connection?.close()
     throw error

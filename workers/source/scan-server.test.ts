@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { ServerIdentity } from './identity.ts'
 import { parseLSN } from './lsn.ts'
 import {
+  assertBehind,
   assertHoldInLog,
   assertOneServer,
   assertReplica,
@@ -59,6 +60,22 @@ describe('assertOneServer', () => {
     expect(() => assertOneServer([replica, replica], address)).not.toThrow()
     expect(() => assertOneServer([replica, replica, { ...replica, ...changes }], address)).toThrow(
       /leads to different servers \(10\.0\.0\.2:5432 .* and .*\); name one replica, not a load balancer/,
+    )
+  })
+})
+
+describe('assertBehind', () => {
+  it.each(['0/0', '0/30C8000', '0/30C8020'])('lets a replica be that is at %s', (replayed) => {
+    expect(() => assertBehind(parseLSN(replayed), parseLSN('0/30C8020'), address)).not.toThrow()
+  })
+
+  it('refuses one that has more than its primary', () => {
+    expect(() => assertBehind(parseLSN('1/0'), parseLSN('0/30C8020'), address)).toThrow(
+      expect.objectContaining({
+        code: 'ReplicaMismatch',
+        retryable: true,
+        message: expect.stringMatching(/has replayed to 1\/0, but the log of its primary ends at 0\/30C8020/),
+      }),
     )
   })
 })

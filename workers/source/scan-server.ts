@@ -82,6 +82,21 @@ export function assertHoldInLog(logEnd: LSN, holdLSN: LSN, address: ScanAddress)
   )
 }
 
+/**
+ * Throws `ReplicaMismatch` for a replica that has replayed more than its primary has: that primary was restored, and what the
+ * replica shows is the history that was given up. It would pass for one that has everything up to the hold.
+ *
+ * @param flushed end of the primary's log, read after the replica was
+ */
+export function assertBehind(replayed: LSN, flushed: LSN, address: ScanAddress): void {
+  if (replayed <= flushed) return
+  throw mismatch(
+    address,
+    `has replayed to ${formatLSN(replayed)}, but the log of its primary ends at ${formatLSN(flushed)}`,
+    'it follows a history that the primary does not have (any more): make it anew from the primary',
+  )
+}
+
 /** How far a server has come, as one statement of its own (rule R10). */
 export interface ReplayState {
   readonly inRecovery: boolean
