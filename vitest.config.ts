@@ -7,6 +7,7 @@ import { defineConfig } from 'vitest/config'
 const LONG = [
   'gaps',
   'verify',
+  'verify-redshift',
   'destination-redshift-pipeline',
   'destination-redshift-faults',
   'capture-size',

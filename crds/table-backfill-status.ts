@@ -104,6 +104,9 @@ const verify = object(
     rowsExtra: count('Rows that are not in the source.'),
     rowsUndecided: count('Rows that changed so often that nothing could be said about them.'),
     examples: optional(list(example, { description: 'Some of the rows that differ.', maxItems: 20 })),
+    cursor: optional(
+      string({ description: 'From where the comparison goes on after a restart.', maxLength: 4096 }),
+    ),
   },
   { description: 'What the comparison has found. Written by the backfill worker.' },
 )

@@ -49,8 +49,10 @@ export async function bringToEnd(
 ): Promise<LedgerBackfill | 'verified'> {
   const { uid, report, log } = job
   const { env, secrets } = input
-  report.stage('Connecting')
   const { pipeline, backfill } = await readResources(job, input, signal)
+  // Before anything is written over it.
+  report.goOn(backfill.status?.verify)
+  report.stage('Connecting')
   const { spec } = pipeline
   const settings = copySettings(pipeline, backfill)
   report.resumeUnfit(backfill.status?.copy?.unfit)

@@ -22,6 +22,10 @@ export interface Report {
   resumeUnfit(reported: readonly UnfitColumn[] | undefined): void
   /** What a comparison has found so far. */
   verified(verify: VerifyStatus): void
+  /** The same, as last said, also by a pod before this one (`goOn`). */
+  found(): VerifyStatus | undefined
+  /** Takes over what a pod before this one has found; does nothing when something was found since. */
+  goOn(verify: VerifyStatus | undefined): void
   /** Why the process ends without success. */
   failed(error: MillraceError): void
   /** Resolves when it is all written. */
@@ -70,6 +74,10 @@ export function createReport(writer: StatusWriter, onStage: (stage: CopyStage) =
     verified(found) {
       verify = found
       write({}, found.result !== undefined)
+    },
+    found: () => verify,
+    goOn(before) {
+      verify ??= before
     },
     failed(error) {
       const { code, retryable } = error

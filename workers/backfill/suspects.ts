@@ -39,10 +39,15 @@ const MOST_BRACKETS = 30
  * A row differs only if nothing that is queued or under way can explain it: the source had it unchanged all through the
  * bracket, so whatever position the destination stood at in between, it should have held just that.
  */
-export function judgeBracket(suspect: Suspect, { before, destination, after }: Bracket): Verdict {
-  const hash = destination?.hash
+export function judgeBracket(
+  suspect: Suspect,
+  { before, destination, after }: Bracket,
+  same: (a: string, b: string) => boolean,
+): Verdict {
+  const isEqual = (row: RowDigest | undefined) =>
+    row && destination ? same(row.hash, destination.hash) : row === destination
   // In between it was changed to what the destination has, or from it: the destination follows.
-  if (hash === before?.hash || hash === after?.hash) return { kind: 'equal' }
+  if (isEqual(before) || isEqual(after)) return { kind: 'equal' }
   const brackets = suspect.brackets + 1
   const stable = before?.version === after?.version
   const confirmed = stable ? suspect.confirmed + 1 : 0
@@ -56,20 +61,19 @@ function kindOf(source: RowDigest | undefined, destination: RowDigest | undefine
   return destination ? 'Changed' : 'Missing'
 }
 
-/** Keys of the rows that are not the same in both lists. */
-export function differingKeys(
+/** Rows that are not the same in both lists: their keys, and the slice that each was found in. */
+export function differingRows(
   source: readonly RowDigest[],
   destination: readonly RowDigest[],
-): (readonly string[])[] {
+): Pick<RowDigest, 'key' | 'slice'>[] {
   const there = new Map(destination.map((row) => [keyText(row.key), row]))
-  const keys: (readonly string[])[] = []
+  const found: Pick<RowDigest, 'key' | 'slice'>[] = []
   for (const row of source) {
     const text = keyText(row.key)
-    if (there.get(text)?.hash !== row.hash) keys.push(row.key)
+    if (there.get(text)?.hash !== row.hash) found.push(row)
     there.delete(text)
   }
-  for (const row of there.values()) keys.push(row.key)
-  return keys
+  return [...found, ...there.values()]
 }
 
 /** Text that no other key has. */

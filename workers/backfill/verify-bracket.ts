@@ -11,10 +11,14 @@ import { waitForOlderTransactions, writeMark } from '../source/watermark.ts'
 import type { Attempt } from './context.ts'
 import { type Bracket, keyText, type Suspect } from './suspects.ts'
 
+/** How often the ledger is looked at; where each look is a statement that is paid for, less and less often. */
 const POLL = 100
+const DEAR_POLL = 500
+const DEAREST_POLL = 5_000
 const REPLAY_DEADLINE = 60_000
 /** A mark that was lost in a crash is written again after this, milliseconds. */
 const MARK_PATIENCE = 15_000
+const DEAR_PATIENCE = 120_000
 const MARK_DEADLINE = 600_000
 /** On the primary a transaction is in the log a moment before others can see it. */
 const VISIBLE_DEADLINE = 1_000
@@ -33,7 +37,9 @@ export async function readBracket(
   const mark = await writeMark(control, names, settings.table)
   let written = performance.now()
   const deadline = written + MARK_DEADLINE
-  for (;;) {
+  const isDear = destination.kind === 'redshift'
+  const patience = isDear ? DEAR_PATIENCE : MARK_PATIENCE
+  for (let poll = isDear ? DEAR_POLL : POLL; ; poll = isDear ? Math.min(DEAREST_POLL, 1.5 * poll) : POLL) {
     const row = await destination.ledger.readTable(settings.table, signal)
     assertComparable(row, settings.table)
     if (row && row.position.lsn >= mark) break
@@ -44,11 +50,11 @@ export async function readBracket(
         { retryable: true },
       )
     }
-    if (performance.now() - written > MARK_PATIENCE) {
+    if (performance.now() - written > patience) {
       await writeMark(control, names, settings.table)
       written = performance.now()
     }
-    await sleep(POLL, signal)
+    await sleep(poll, signal)
   }
   const there = await comparison.byKeys(keys, signal)
   if (isPrimary) await untilVisible(attempt)

@@ -1,7 +1,7 @@
 import type { Position } from '../source/position.ts'
 import type { Column, TableDefinition, TableName } from '../source/table.ts'
 import type { RangeDigest, RowDigest } from '../source/verify-read.ts'
-import type { VerifyRange, VerifySide } from '../source/verify-sql.ts'
+import type { Listed, Slices, VerifySide } from '../source/verify-sql.ts'
 import type { ChunkRange, Fence, Ledger, LedgerBackfill, LedgerTable } from './ledger.ts'
 
 /**
@@ -18,8 +18,8 @@ export interface Destination {
   check(signal: AbortSignal): Promise<void>
 
   /**
-   * SQL expression over the source that gives a column's text exactly as this destination loads it, so that the database
-   * converts and the worker only moves bytes; `source` is the quoted column, `table` the definition that it is of (a key may
+   * SQL expression over the source that gives a column as `writeChunk` takes it: its text as this destination loads it, so that
+   * the database converts and the worker only moves bytes, or says which rows have to be looked at on the way; `source` is the quoted column, `table` the definition that it is of (a key may
    * be stored in another way). Invariant I10: apply converts the queue's text with `convertValue` to the same.
    */
   columnExpression(column: Column, source: string, table: TableDefinition): string
@@ -66,11 +66,8 @@ export interface Destination {
   /** Loads one chunk durably exactly once (invariant I9): rows and chunk row commit together, under the fence. */
   writeChunk(request: ChunkRequest, signal: AbortSignal): Promise<ChunkResult>
 
-  /**
-   * Prepares comparing the table with its source; undefined where that cannot be done yet. Throws `DestinationChanged` when
-   * table or columns are missing.
-   */
-  compare?(target: TableName, definition: TableDefinition, signal: AbortSignal): Promise<Comparison>
+  /** Prepares comparing the table with its source. Throws `DestinationChanged` when table or columns are missing. */
+  compare(target: TableName, definition: TableDefinition, signal: AbortSignal): Promise<Comparison>
 
   /** Idempotent. */
   close(): Promise<void>
@@ -82,10 +79,17 @@ export interface Destination {
  */
 export interface Comparison {
   readonly source: VerifySide
-  digest(range: VerifyRange, signal: AbortSignal): Promise<RangeDigest>
-  rows(range: VerifyRange, signal: AbortSignal): Promise<RowDigest[]>
+  /** Ranges that one statement is to digest; more where a statement is dear. */
+  readonly rangesAtOnce: number
+  /** Keys that `byKeys` takes. */
+  readonly keysAtOnce: number
+  /** The digest of each slice, in their order. */
+  digests(slices: Slices, signal: AbortSignal): Promise<RangeDigest[]>
+  rows(listed: Listed, signal: AbortSignal): Promise<RowDigest[]>
   /** Rows that are not there are left out. */
   byKeys(keys: readonly (readonly string[])[], signal: AbortSignal): Promise<RowDigest[]>
+  /** Whether two rows that were read by their key, given by their `hash`, are equal. */
+  same(a: string, b: string): boolean
 }
 
 /** A destination table as far as it shows what was done to it. */

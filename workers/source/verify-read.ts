@@ -1,5 +1,14 @@
 import type { Connection, TextRow } from './connect.ts'
-import { cutSQL, digestSQL, keysSQL, rowsSQL, type VerifyRange, type VerifySide } from './verify-sql.ts'
+import {
+  cutSQL,
+  digestSQL,
+  keysSQL,
+  type Listed,
+  rowsSQL,
+  type Slices,
+  type VerifyRange,
+  type VerifySide,
+} from './verify-sql.ts'
 
 type Query = Connection['query']
 
@@ -12,20 +21,41 @@ export interface RangeDigest {
 export interface RowDigest {
   /** Texts in key order. */
   readonly key: readonly string[]
+  /** Hash of the row; of one that was read by its key, where the side says so, its values as a JSON list. */
   readonly hash: string
   /** Another one after every change of the row on this side, even to the same values. */
   readonly version: string
+  /** Place of its slice among those that were asked for. */
+  readonly slice: number
 }
 
-export async function readDigest(query: Query, side: VerifySide, range: VerifyRange): Promise<RangeDigest> {
-  const { text, values } = digestSQL(side, range)
-  const [row] = await query(text, values)
-  return { rows: Number(row?.rows), checksum: row?.checksum ?? '' }
+/** The digest of each slice, in their order. */
+export async function readDigests(query: Query, side: VerifySide, slices: Slices): Promise<RangeDigest[]> {
+  const { text, values } = digestSQL(side, slices)
+  return inOrder(
+    slices,
+    (await query(text, values)).map((row) => ({
+      slice: Number(row.b),
+      rows: Number(row.n),
+      checksum: row.checksum ?? '',
+    })),
+  )
 }
 
-export async function readRows(query: Query, side: VerifySide, range: VerifyRange): Promise<RowDigest[]> {
-  const { text, values } = rowsSQL(side, range)
-  return (await query(text, values)).map((row) => toRow(row, side))
+/** Puts digests in the order of their slices; a slice without one has no rows. */
+export function inOrder(
+  slices: Slices,
+  found: readonly (RangeDigest & { readonly slice: number })[],
+): RangeDigest[] {
+  const count = 'ranges' in slices ? slices.ranges.length : slices.scattered
+  const digests: RangeDigest[] = Array.from({ length: count }, () => ({ rows: 0, checksum: '' }))
+  for (const { slice, rows, checksum } of found) if (rows > 0) digests[slice] = { rows, checksum }
+  return digests
+}
+
+export async function readRows(query: Query, side: VerifySide, listed: Listed): Promise<RowDigest[]> {
+  const { text, values } = rowsSQL(side, listed)
+  return (await query(text, values)).map((row) => toRow(row, side, row.h ?? ''))
 }
 
 export async function readByKeys(
@@ -35,7 +65,13 @@ export async function readByKeys(
 ): Promise<RowDigest[]> {
   if (keys.length === 0) return []
   const { text, values } = keysSQL(side, keys)
-  return (await query(text, values)).map((row) => toRow(row, side))
+  return (await query(text, values)).map((row) =>
+    toRow(
+      row,
+      side,
+      side.values ? JSON.stringify(side.values.map((_, index) => row[`x${index}`] ?? null)) : (row.h ?? ''),
+    ),
+  )
 }
 
 /** Ranges of about as many rows, the first and the last as open as the whole. */
@@ -47,17 +83,19 @@ export async function cutRange(
   share?: number,
 ): Promise<VerifyRange[]> {
   const { text, values } = cutSQL(side, range, parts, share)
-  const bounds = (await query(text, values)).map((row) => keyOf(row, side))
+  const order = side.order ?? []
+  const bounds = (await query(text, values)).map((row) => order.map((_, index) => row[`k${index}`] ?? ''))
   return [...bounds, range.to].map((to, index) => {
     const from = index === 0 ? range.from : bounds[index - 1]
     return { ...(from && { from }), ...(to && { to }) }
   })
 }
 
-function toRow(row: TextRow, side: VerifySide): RowDigest {
-  return { key: keyOf(row, side), hash: row.h ?? '', version: row.v ?? '' }
-}
-
-function keyOf(row: TextRow, side: VerifySide): string[] {
-  return side.key.map((_, index) => row[`k${index}`] ?? '')
+function toRow(row: TextRow, side: VerifySide, hash: string): RowDigest {
+  return {
+    key: side.key.map((_, index) => row[`k${index}`] ?? ''),
+    hash,
+    version: row.v ?? '',
+    slice: Number(row.b ?? 0),
+  }
 }

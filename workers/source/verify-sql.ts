@@ -1,146 +1,206 @@
 import { quoteIdentifier } from '../../lib/sql.ts'
 
 /**
- * One side of a comparison, source or destination, both PostgreSQL: how its rows are read so that equal rows give equal
- * text. Every expression names its columns as those of `t`.
+ * One side of a comparison that is PostgreSQL: how its rows are read so that equal rows give equal text. Every expression
+ * names its columns as those of `t`.
  */
 export interface VerifySide {
   /** What stands behind FROM, without an alias. */
   readonly from: string
   /** Rows that count; empty = all. */
   readonly where: string
-  /** Expressions of the compared columns, in the same order on both sides. */
-  readonly columns: readonly string[]
+  /** A row's hash. */
+  readonly hash: string
+  /** Text over the hashes `h` of rows, whatever their order. */
+  readonly checksum: string
+  /** What ranges are cut by; undefined where the two sides have no order in common. */
+  readonly order: readonly OrderTerm[] | undefined
+  /** The key as a number from 0 to 2^32 - 1, the same on both sides. */
+  readonly scatter: string
   readonly key: readonly KeyTerm[]
+  /** What is compared of a row that is read by its key, as texts; undefined: its hash. */
+  readonly values?: readonly string[]
+}
+
+export interface OrderTerm {
+  readonly term: string
+  /** Text of a bound. */
+  readonly text: string
+  /** Type that the text is cast to, with its collation. */
+  readonly bound: string
 }
 
 export interface KeyTerm {
-  /** What ranges are cut by: orders rows alike on both sides. */
-  readonly term: string
-  /** Type that a bound in text form is cast to, with its collation. */
-  readonly bound: string
-  /** The key's own text. */
+  /** The key's text, which tells one row from another. */
   readonly text: string
+  /** What is equal to `wanted(text)` where `text` is a row's; better something that has an index. */
+  readonly place: string
+  wanted(text: string): string
 }
 
-/** Half-open, as text values in key order; undefined = open end. */
+/** Half-open, as text values in the order's terms; undefined = open end. */
 export interface VerifyRange {
   readonly from?: readonly string[]
   readonly to?: readonly string[]
 }
+
+/**
+ * Slices of a table: ranges that follow one another; or parts by `scatter`, a power of two of them, where there is no order in
+ * common.
+ */
+export type Slices = { readonly ranges: readonly VerifyRange[] } | { readonly scattered: number }
+
+/** Slices whose rows are listed. */
+export type Listed =
+  | { readonly range: VerifyRange }
+  | { readonly scattered: number; readonly picked: readonly number[] }
 
 export interface Statement {
   readonly text: string
   readonly values: string[]
 }
 
+export const SCATTER = 2 ** 32
+
 /** A column of `t`. */
 export function column(name: string): string {
   return `t.${quoteIdentifier(name)}`
 }
 
-/** A key column that both sides order alike by themselves, so that its index is used. */
-export function orderedTerm(name: string, type: string): KeyTerm {
-  return { term: column(name), bound: `::${type}`, text: output(name) }
-}
-
-/** Any other: ordered by the bytes of its text. */
-export function textTerm(name: string): KeyTerm {
-  return { term: `${output(name)} COLLATE "C"`, bound: '::text COLLATE "C"', text: output(name) }
-}
-
-// format() writes a value as its type does; a cast to text would not (it cuts the blanks of character(n)).
-function output(name: string): string {
+/** The text that a type writes of a value. format() does; a cast to text would not (it cuts the blanks of character(n)). */
+export function output(name: string): string {
   return `format('%s', ${column(name)})`
 }
 
-/**
- * Number of rows and a checksum of the rows of a range, whatever their order. (OFFSET 0: without it each row is hashed twice,
- * once for either aggregate.)
- */
-export function digestSQL(side: VerifySide, range: VerifyRange): Statement {
-  const { condition, values } = inRange(side, range, 1)
-  return {
-    text: `SELECT count(*) AS rows, coalesce(bit_xor(h), 0) || ' ' || coalesce(sum(h >> 32), 0) AS checksum
-           FROM (SELECT ${hash(side)} AS h FROM ${side.from} AS t${condition} OFFSET 0) AS r`,
-    values,
+/** Number of rows and a checksum for each slice `b` that has rows. */
+export function digestSQL(side: VerifySide, slices: Slices): Statement {
+  const statement = createStatement(side)
+  // OFFSET 0: without it each row is hashed once for either aggregate, and what it is put in order by as often as it is compared.
+  if ('scattered' in slices) {
+    const width = SCATTER / slices.scattered
+    return statement.end(
+      `SELECT b, count(*) AS n, ${side.checksum} AS checksum FROM (
+         SELECT ${side.scatter} / ${width} AS b, ${side.hash} AS h FROM ${side.from} AS t${statement.where()} OFFSET 0
+       ) AS r GROUP BY b`,
+    )
   }
+  const { ranges } = slices
+  const where = statement.where({ from: ranges[0]?.from, to: ranges.at(-1)?.to })
+  if (ranges.length === 1) {
+    return statement.end(
+      `SELECT 0 AS b, count(*) AS n, ${side.checksum} AS checksum
+       FROM (SELECT ${side.hash} AS h FROM ${side.from} AS t${where} OFFSET 0) AS r`,
+    )
+  }
+  const slice = bisect(ranges.length, (index) => statement.compare('<', ranges[index]?.from ?? []))
+  return statement.end(
+    `SELECT b, count(*) AS n, ${side.checksum} AS checksum
+     FROM (SELECT ${slice} AS b, ${side.hash} AS h FROM ${side.from} AS t${where} OFFSET 0) AS r GROUP BY b`,
+  )
 }
 
-/** Key, checksum and version of each row of a range. */
-export function rowsSQL(side: VerifySide, range: VerifyRange): Statement {
-  const { condition, values } = inRange(side, range, 1)
-  return { text: `SELECT ${keyed(side)} FROM ${side.from} AS t${condition}`, values }
+/**
+ * SQL of the number, from 0, of the range that a row is in.
+ *
+ * @param isBelow SQL of whether the row comes before the range of this number
+ */
+export function bisect(ranges: number, isBelow: (range: number) => string): string {
+  const choose = (low: number, high: number): string => {
+    if (low === high) return String(low)
+    const middle = Math.ceil((low + high) / 2)
+    return `CASE WHEN ${isBelow(middle)} THEN ${choose(low, middle - 1)} ELSE ${choose(middle, high)} END`
+  }
+  return choose(0, ranges - 1)
 }
 
-/** The same of rows by their keys; those that are not there are left out. */
-export function keysSQL(side: VerifySide, keys: readonly (readonly string[])[]): Statement {
+/** Key, hash, version and slice `b` of each row. */
+export function rowsSQL(side: VerifySide, listed: Listed): Statement {
+  const statement = createStatement(side)
+  const what = `${keys(side)}, ${side.hash} AS h, ${VERSION} AS v`
+  if ('range' in listed) {
+    return statement.end(
+      `SELECT ${what}, 0 AS b FROM ${side.from} AS t${statement.where({ ...listed.range })}`,
+    )
+  }
+  const slice = `${side.scatter} / ${SCATTER / listed.scattered}`
+  const picked = `${slice} IN (${listed.picked.join(', ')})`
+  return statement.end(`SELECT ${what}, ${slice} AS b FROM ${side.from} AS t${statement.where({}, picked)}`)
+}
+
+/** Rows by their keys; those that are not there are left out. */
+export function keysSQL(side: VerifySide, wanted: readonly (readonly string[])[]): Statement {
   const arrays = side.key.map((_, index) => `$${index + 1}::text[]`).join(', ')
   const names = side.key.map((_, index) => `w${index}`).join(', ')
-  const same = side.key.map(({ term, bound }, index) => `${term} = (r.w${index}${bound})`)
+  const same = side.key.map((term, index) => `${term.place} = ${term.wanted(`r.w${index}`)}`)
   const and = side.where === '' ? '' : ` AND ${side.where}`
+  const what = side.values?.map((value, index) => `${value} AS x${index}`).join(', ') ?? `${side.hash} AS h`
   return {
-    text: `SELECT ${keyed(side)} FROM unnest(${arrays}) AS r (${names}) JOIN ${side.from} AS t ON ${same.join(' AND ')}${and}`,
-    values: side.key.map((_, index) => textArray(keys.map((key) => key[index] ?? ''))),
+    text: `SELECT ${keys(side)}, ${what}, ${VERSION} AS v FROM unnest(${arrays}) AS r (${names}) JOIN ${side.from} AS t ON ${same.join(' AND ')}${and}`,
+    values: side.key.map((_, index) => textArray(wanted.map((key) => key[index] ?? ''))),
   }
 }
 
-/** Keys that cut a range into `parts` parts of about as many rows; `share`: percent of the blocks to look at. */
+/** Bounds that cut a range into `parts` parts of about as many rows; `share`: percent of the blocks to look at. */
 export function cutSQL(side: VerifySide, range: VerifyRange, parts: number, share?: number): Statement {
-  const { condition, values } = inRange(side, range, 2)
+  const statement = createStatement(side)
   const sample = share === undefined ? '' : ` TABLESAMPLE SYSTEM (${share})`
-  const texts = side.key.map(({ text }, index) => `${text} AS k${index}`)
-  const order = side.key.map(({ term }) => term).join(', ')
-  return {
-    text: `SELECT * FROM (
-             SELECT ${texts.join(', ')}, row_number() OVER (ORDER BY ${order}) - 1 AS i, count(*) OVER () AS n
-             FROM ${side.from} AS t${sample}${condition}
-           ) AS s WHERE i > 0 AND i * $1::bigint / n <> (i - 1) * $1::bigint / n ORDER BY i`,
-    values: [String(parts), ...values],
-  }
+  const order = side.order ?? []
+  const texts = order.map(({ text }, index) => `${text} AS k${index}`)
+  const count = statement.value(String(parts))
+  return statement.end(
+    `SELECT * FROM (
+       SELECT ${texts.join(', ')}, row_number() OVER (ORDER BY ${order.map(({ term }) => term).join(', ')}) - 1 AS i, count(*) OVER () AS n
+       FROM ${side.from} AS t${sample}${statement.where(range)}
+     ) AS s WHERE i > 0 AND i * ${count}::bigint / n <> (i - 1) * ${count}::bigint / n ORDER BY i`,
+  )
 }
 
 /** A function takes at most 100 arguments. */
-const COLUMNS_AT_ONCE = 48
+const AT_ONCE = 96
 
-// concat() writes each value as its type does, and takes a third of the time of a whole row's text. What stands behind each
-// value tells NULL from the empty text, and one column from the next.
-function hash({ columns }: VerifySide): string {
+/** SQL of one text out of many, none of which is NULL. */
+export function joined(texts: readonly string[]): string {
   const parts: string[] = []
-  for (let start = 0; start < columns.length; start += COLUMNS_AT_ONCE) {
-    const some = columns.slice(start, start + COLUMNS_AT_ONCE)
-    // IS NULL would be true for a composite value of nothing but NULLs.
-    const values = some.map(
-      (one) => `${one}, CASE WHEN ${one} IS NOT DISTINCT FROM NULL THEN E'\\x01' ELSE E'\\x02' END`,
-    )
-    parts.push(`concat(${values.join(', ')})`)
+  for (let start = 0; start < texts.length; start += AT_ONCE) {
+    parts.push(`concat(${texts.slice(start, start + AT_ONCE).join(', ')})`)
   }
-  return `hashtextextended((${parts.join(' || ')}) COLLATE "C", 0)`
+  return parts.length === 1 ? (parts[0] ?? '') : `(${parts.join(' || ')})`
 }
 
-function keyed(side: VerifySide): string {
-  const texts = side.key.map(({ text }, index) => `${text} AS k${index}`)
-  return `${texts.join(', ')}, ${hash(side)} AS h, t.xmin || ' ' || t.ctid || ' ' || t.tableoid AS v`
+/** Another one after every change of the row. */
+const VERSION = `t.xmin || ' ' || t.ctid || ' ' || t.tableoid`
+
+function keys({ key }: VerifySide): string {
+  return key.map(({ text }, index) => `${text} AS k${index}`).join(', ')
 }
 
-function inRange(
-  { key, where }: VerifySide,
-  { from, to }: VerifyRange,
-  first: number,
-): { condition: string; values: string[] } {
+/** Gathers the parameters of a statement. */
+function createStatement({ order = [], where }: VerifySide) {
   const values: string[] = []
+  const value = (text: string) => `$${values.push(text)}`
   const row = (items: readonly string[]) => (items.length === 1 ? items[0] : `(${items.join(', ')})`)
-  const compare = (operator: string, bounds: readonly string[]) => {
-    const casts = key.map(({ bound }, index) => `($${first + values.length + index}${bound})`)
-    values.push(...bounds)
-    return `${row(key.map(({ term }) => term))} ${operator} ${row(casts)}`
+  const compare = (operator: string, bound: readonly string[]) =>
+    `${row(order.map(({ term }) => term))} ${operator} ${row(order.map((term, index) => `(${value(bound[index] ?? '')}${term.bound})`))}`
+  return {
+    value,
+    compare,
+    where(
+      {
+        from,
+        to,
+      }: { readonly from?: readonly string[] | undefined; readonly to?: readonly string[] | undefined } = {},
+      more = '',
+    ): string {
+      const conditions = [
+        ...(where === '' ? [] : [where]),
+        ...(from ? [compare('>=', from)] : []),
+        ...(to ? [compare('<', to)] : []),
+        ...(more === '' ? [] : [more]),
+      ]
+      return conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
+    },
+    end: (text: string): Statement => ({ text, values }),
   }
-  const conditions = [
-    ...(where === '' ? [] : [where]),
-    ...(from ? [compare('>=', from)] : []),
-    ...(to ? [compare('<', to)] : []),
-  ]
-  return { condition: conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`, values }
 }
 
 function textArray(values: readonly string[]): string {

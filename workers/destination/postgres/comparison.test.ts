@@ -1,15 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import type { Column, TableDefinition } from '../../source/table.ts'
-import { digestSQL } from '../../source/verify-sql.ts'
+import { digestSQL, keysSQL, rowsSQL } from '../../source/verify-sql.ts'
 import type { TargetColumn, TargetTable } from './catalog.ts'
-import { comparedSides } from './comparison.ts'
+import { comparedSides, storedAs } from './comparison.ts'
 
-function sides(
-  types: readonly (readonly [source: string, destination: string])[],
-  more: Partial<Column> = {},
-) {
+type Types = readonly (readonly [source: string, destination: string])[]
+
+function sides(types: Types) {
   const columns = types.map(
-    ([type], index) => ({ name: `c${index}`, type, baseType: type, typeKind: 'base', ...more }) as Column,
+    ([type], index) => ({ name: `c${index}`, type, baseType: type, typeKind: 'base' }) as Column,
   )
   const there = types.map(([, type], index) => ({ name: `c${index}`, type, baseType: type }) as TargetColumn)
   const definition = {
@@ -23,23 +22,29 @@ function sides(
   return comparedSides(definition, table)
 }
 
-describe('the key of a comparison', () => {
+describe('the ranges of a comparison', () => {
   it.each([
-    ['bigint', 'bigint', 't."c0"', '::bigint'],
-    ['integer', 'bigint', 't."c0"', '::integer'],
-    ['uuid', 'uuid', 't."c0"', '::uuid'],
-    ['text', 'text', `format('%s', t."c0") COLLATE "C"`, '::text COLLATE "C"'],
-    ['uuid', 'text', `format('%s', t."c0") COLLATE "C"`, '::text COLLATE "C"'],
-  ])('of %s in %s is ordered by %s', (from, to, term, bound) => {
-    expect(sides([[from, to]]).source.key[0]).toMatchObject({ term, bound })
+    ['bigint', 'bigint', '::bigint', '::bigint'],
+    ['integer', 'bigint', '::integer', '::bigint'],
+    ['uuid', 'uuid', '::uuid', '::uuid'],
+  ])('are cut by a key of %s in %s itself', (from, to, source, destination) => {
+    const pair = sides([[from, to]])
+    expect(pair.source.order).toMatchObject([{ term: 't."c0"', bound: source }])
+    expect(pair.destination.order).toMatchObject([{ term: 't."c0"', bound: destination }])
   })
 
-  it('has its own type on each side', () => {
-    expect(sides([['integer', 'bigint']]).destination.key[0]?.bound).toBe('::bigint')
+  it.each([
+    ['text', 'text'],
+    ['uuid', 'text'],
+    ['s.mood', 'text'],
+  ])('are cut by a hash of a key of %s in %s, the same on both sides', (from, to) => {
+    const { source, destination } = sides([[from, to]])
+    expect([source.order, destination.order]).toEqual([undefined, undefined])
+    expect(source.scatter).toBe(destination.scatter)
   })
 })
 
-describe('values of a comparison', () => {
+describe('storedAs', () => {
   it.each([
     ['jsonb', 'jsonb', 't."c1"'],
     ['json', 'jsonb', `CASE WHEN t."c1" IS NULL THEN NULL ELSE format('%s', t."c1")::jsonb END`],
@@ -50,24 +55,41 @@ describe('values of a comparison', () => {
       'double precision',
       `CASE WHEN t."c1" IS NULL THEN NULL ELSE format('%s', t."c1")::double precision END`,
     ],
-  ])('of %s in %s are %s', (from, to, expected) => {
-    const pair = sides([
-      ['bigint', 'bigint'],
-      [from, to],
-    ])
-    expect(pair.source.columns[1]).toBe(expected)
-    expect(pair.destination.columns[1]).toBe('t."c1"')
-  })
-
-  it('leave out rows that are softly deleted', () => {
-    expect(sides([['bigint', 'bigint']]).destination.where).toBe('')
+  ])('makes %s in %s %s', (type, baseType, expected) => {
+    expect(storedAs({ name: 'c1', type, baseType: type } as Column, { baseType } as TargetColumn)).toBe(
+      expected,
+    )
   })
 })
 
-describe('digestSQL', () => {
+describe('a statement of a comparison', () => {
+  const { source } = sides([['bigint', 'bigint']])
+
   it('binds the bounds in order', () => {
-    const { text, values } = digestSQL(sides([['bigint', 'bigint']]).source, { from: ['1'], to: ['9'] })
+    const { text, values } = digestSQL(source, { ranges: [{ from: ['1'], to: ['9'] }] })
     expect(text).toContain('WHERE t."c0" >= ($1::bigint) AND t."c0" < ($2::bigint)')
     expect(values).toEqual(['1', '9'])
+  })
+
+  it('digests many ranges at once, by halving them', () => {
+    const { text, values } = digestSQL(source, {
+      ranges: [{ to: ['5'] }, { from: ['5'], to: ['7'] }, { from: ['7'] }],
+    })
+    expect(text).toContain(
+      'CASE WHEN t."c0" < ($1::bigint) THEN 0 ELSE CASE WHEN t."c0" < ($2::bigint) THEN 1 ELSE 2 END END AS b',
+    )
+    expect(text).not.toContain('WHERE t.')
+    expect(values).toEqual(['5', '7'])
+  })
+
+  it('lists the rows of parts without an order in one scan', () => {
+    const { text } = rowsSQL(sides([['text', 'text']]).source, { scattered: 1024, picked: [3, 8] })
+    expect(text).toMatch(/ \/ 4194304 IN \(3, 8\)$/)
+  })
+
+  it("finds rows by their key's own type, for its index", () => {
+    const { text, values } = keysSQL(sides([['s.mood', 'text']]).source, [['a"b'], ['c']])
+    expect(text).toContain('ON t."c0" = (r.w0)::s.mood')
+    expect(values).toEqual(['{"a\\"b","c"}'])
   })
 })

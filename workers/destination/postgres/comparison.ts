@@ -3,8 +3,8 @@ import { quoteTable } from '../../../lib/sql.ts'
 import { fromClause } from '../../source/catalog.ts'
 import type { Column, TableDefinition, TableName } from '../../source/table.ts'
 import { tableLabel } from '../../source/table.ts'
-import { readByKeys, readDigest, readRows } from '../../source/verify-read.ts'
-import { column, type KeyTerm, orderedTerm, textTerm, type VerifySide } from '../../source/verify-sql.ts'
+import { readByKeys, readDigests, readRows } from '../../source/verify-read.ts'
+import { column, joined, type KeyTerm, output, type VerifySide } from '../../source/verify-sql.ts'
 import type { Comparison } from '../destination.ts'
 import { SOFT_DELETE_COLUMN } from '../names.ts'
 import { parseTypeName } from '../type-name.ts'
@@ -23,11 +23,17 @@ export async function openComparison(
   const { source, destination } = comparedSides(definition, table)
   return {
     source,
-    digest: (range, abort) => sessions.use(abort, (session) => readDigest(session.query, destination, range)),
-    rows: (range, abort) => sessions.use(abort, (session) => readRows(session.query, destination, range)),
+    rangesAtOnce: 1,
+    keysAtOnce: 5_000,
+    digests: (slices, abort) =>
+      sessions.use(abort, (session) => readDigests(session.query, destination, slices)),
+    rows: (listed, abort) => sessions.use(abort, (session) => readRows(session.query, destination, listed)),
     byKeys: (keys, abort) => sessions.use(abort, (session) => readByKeys(session.query, destination, keys)),
+    same: (a, b) => a === b,
   }
 }
+
+const CHECKSUM = `coalesce(bit_xor(h), 0) || ' ' || coalesce(sum(h >> 32), 0)`
 
 /** How the two sides are read. Throws `DestinationChanged` when the destination lacks a column. */
 export function comparedSides(
@@ -40,24 +46,47 @@ export function comparedSides(
       throw missing(`column ${JSON.stringify(own.name)} of destination table ${tableLabel(table.name)}`)
     return { own, there }
   })
-  const terms = definition.key.map((name) => {
+  const keys = definition.key.map((name) => {
     const pair = pairs.find(({ own }) => own.name === name)
     if (!pair) throw new MillraceError('Internal', `key column ${JSON.stringify(name)} is not replicated`)
-    return keyTerms(pair.own, pair.there)
+    return pair
   })
+  const types = keys.map(({ own, there }) => orderedAs(own, there))
+  const isOrdered = types.every((type) => type !== undefined)
   const isSoft = table.columns.some(({ name }) => name === SOFT_DELETE_COLUMN)
+  // What stands between the texts tells one key from another.
+  const scatter = `(${hashOf(joined(keys.flatMap(({ own }) => [output(own.name), `E'\\x01'`])))} & 4294967295)`
+  const side = (which: 'source' | 'destination', columns: readonly string[]) => ({
+    hash: rowHash(columns),
+    checksum: CHECKSUM,
+    order: isOrdered
+      ? types.map((type, index) => ({
+          term: column(definition.key[index] ?? ''),
+          text: output(definition.key[index] ?? ''),
+          bound: `::${type?.[which]}`,
+        }))
+      : undefined,
+    scatter,
+    key: keys.map(({ own, there }) =>
+      keyTerm(own.name, which === 'source' ? own.type : (there.baseType ?? own.type)),
+    ),
+  })
   return {
     source: {
       from: fromClause(definition),
       where: '',
-      columns: pairs.map(({ own, there }) => storedAs(own, there)),
-      key: terms.map(({ source }) => source),
+      ...side(
+        'source',
+        pairs.map(({ own, there }) => storedAs(own, there)),
+      ),
     },
     destination: {
       from: quoteTable(table.name),
       where: isSoft ? `NOT ${column(SOFT_DELETE_COLUMN)}` : '',
-      columns: pairs.map(({ own }) => column(own.name)),
-      key: terms.map(({ destination }) => destination),
+      ...side(
+        'destination',
+        pairs.map(({ own }) => column(own.name)),
+      ),
     },
   }
 }
@@ -78,25 +107,47 @@ const ORDERED = new Set([
 ])
 const INTEGERS = new Set(['smallint', 'integer', 'bigint'])
 
-function keyTerms(own: Column, there: TargetColumn): { source: KeyTerm; destination: KeyTerm } {
+/** Types that both sides order a key column by, alike; undefined where they may not. */
+function orderedAs(own: Column, there: TargetColumn): { source: string; destination: string } | undefined {
   const [from, to] = [parseTypeName(own.baseType), parseTypeName(there.baseType)]
   const same = from.name === to.name || (INTEGERS.has(from.name) && INTEGERS.has(to.name))
   const isArray = from.array || to.array || own.typeKind === 'array'
-  if (!same || isArray || !ORDERED.has(from.name)) {
-    return { source: textTerm(own.name), destination: textTerm(own.name) }
-  }
-  return { source: orderedTerm(own.name, from.name), destination: orderedTerm(own.name, to.name) }
+  if (!same || isArray || !ORDERED.has(from.name)) return undefined
+  return { source: from.name, destination: to.name }
+}
+
+/** A row is found by its key's own operator, and so by its index. */
+function keyTerm(name: string, type: string): KeyTerm {
+  return { text: output(name), place: column(name), wanted: (text) => `(${text})::${type}` }
 }
 
 const TEXTS = new Set(['text', 'character varying'])
 
 /** The source's value as the destination's column holds it: what a number or a document looks like depends on the type. */
-function storedAs(own: Column, there: TargetColumn): string {
+export function storedAs(own: Column, there: TargetColumn): string {
   const name = column(own.name)
   const to = parseTypeName(there.baseType)
   const same = there.baseType === own.type || there.baseType === own.baseType
   if (same || !to.builtIn || TEXTS.has(to.name)) return name
   return `CASE WHEN ${name} IS NULL THEN NULL ELSE format('%s', ${name})::${there.baseType} END`
+}
+
+// concat() writes each value as its type does, and takes a third of the time of a whole row's text. What stands behind each
+// value tells NULL from the empty text, and one column from the next.
+function rowHash(columns: readonly string[]): string {
+  return hashOf(
+    joined(
+      columns.flatMap((one) => [
+        one,
+        // IS NULL would be true for a composite value of nothing but NULLs.
+        `CASE WHEN ${one} IS NOT DISTINCT FROM NULL THEN E'\\x01' ELSE E'\\x02' END`,
+      ]),
+    ),
+  )
+}
+
+function hashOf(text: string): string {
+  return `hashtextextended((${text}) COLLATE "C", 0)`
 }
 
 function missing(what: string): MillraceError {

@@ -9,6 +9,7 @@ import { checkFiles } from './check-files.ts'
 import { writeChunk } from './chunk.ts'
 import { createChunkGroups } from './chunk-group.ts'
 import { columnExpression, columnRuleOf, columnRulesOf, convertValue } from './columns.ts'
+import { openComparison } from './comparison.ts'
 import type { RedshiftContext } from './context.ts'
 import { COPY_OPTIONS } from './csv.ts'
 import { createDataApi, type DataApiOptions } from './data-api.ts'
@@ -125,6 +126,7 @@ export function openRedshiftDestination(options: RedshiftDestinationOptions): De
     flush: (batch, signal) => flush(context, batch, signal),
     runAction: (request, signal) => runAction(context, request, signal),
     writeChunk: (request, signal) => writeChunk(context, groups, readLedger, request, signal),
+    compare: (table, definition, signal) => openComparison(context, table, definition, signal),
     async close() {
       await files.close()
       await api.close()

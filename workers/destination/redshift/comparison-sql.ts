@@ -1,0 +1,118 @@
+import { bisect, type Listed, SCATTER, type Slices, type VerifyRange } from '../../source/verify-sql.ts'
+
+/** A table of Redshift as the other side of a comparison. Every expression names its columns as those of `t`. */
+export interface WarehouseSide {
+  /** Quoted. */
+  readonly table: string
+  /** Rows that count; empty = all. */
+  readonly where: string
+  /** MD5 of a row. */
+  readonly hash: string
+  /** What ranges are cut by: columns, and how a bound is written. */
+  readonly order: readonly { readonly term: string; literal(bound: string): string }[] | undefined
+  /** See `VerifySide.scatter`. */
+  readonly scatter: string
+  readonly key: readonly WarehouseKey[]
+  /** What is compared of a row that is fetched by its key. */
+  readonly values: readonly string[]
+}
+
+export interface WarehouseKey {
+  readonly text: string
+  /** What is equal to `literal(text)`. */
+  readonly place: string
+  literal(text: string): string
+}
+
+/** A number out of eight hexadecimal digits, the first or the second of a hash. */
+export function hashNumber(hash: string, place: 0 | 1): string {
+  return `STRTOL(SUBSTRING(${hash}, ${place * 8 + 1}, 8), 16)`
+}
+
+/** Rows `n` of each slice `b` that has any, and two sums of their hashes. */
+export function digestStatement(side: WarehouseSide, slices: Slices): string {
+  const isScattered = 'scattered' in slices
+  const slice = isScattered
+    ? `${side.scatter} / ${SCATTER / slices.scattered}`
+    : bisect(slices.ranges.length, (range) => compare(side, '<', slices.ranges[range]?.from ?? []))
+  const where = isScattered
+    ? whereClause(side, {})
+    : whereClause(side, { from: slices.ranges[0]?.from, to: slices.ranges.at(-1)?.to })
+  return `SELECT b, COUNT(*) AS n, SUM(${hashNumber('h', 0)}) AS s, SUM(${hashNumber('h', 1)}) AS s2 FROM (SELECT ${slice} AS b, ${side.hash} AS h FROM ${side.table} AS t${where}) AS r GROUP BY b`
+}
+
+/** Key, hash and slice of each row. */
+export function rowsStatement(side: WarehouseSide, listed: Listed): string {
+  if ('range' in listed) {
+    return `SELECT ${keys(side)}, ${side.hash} AS h, 0 AS b FROM ${side.table} AS t${whereClause(side, listed.range)}`
+  }
+  const slice = `${side.scatter} / ${SCATTER / listed.scattered}`
+  const picked = `${slice} IN (${listed.picked.join(', ')})`
+  return `SELECT ${keys(side)}, ${side.hash} AS h, ${slice} AS b FROM ${side.table} AS t${whereClause(side, {}, picked)}`
+}
+
+/** Key and values of rows; as many statements as their texts need. */
+export function keysStatements(
+  side: WarehouseSide,
+  wanted: readonly (readonly string[])[],
+  room: number,
+): string[] {
+  const what = side.values.map((value, index) => `${value} AS x${index}`).join(', ')
+  const statement = (some: readonly string[]) => {
+    const [first] = side.key
+    const found =
+      side.key.length === 1 && first ? `${first.place} IN (${some.join(', ')})` : `(${some.join(' OR ')})`
+    return `SELECT ${keys(side)}, ${what} FROM ${side.table} AS t${whereClause(side, {}, found)}`
+  }
+  const empty = Buffer.byteLength(statement([]))
+  const groups: string[][] = []
+  let left = 0
+  for (const key of wanted) {
+    const one = side.key.map(({ place, literal }, index) => {
+      const value = literal(key[index] ?? '')
+      return side.key.length === 1 ? value : `${place} = ${value}`
+    })
+    const text = side.key.length === 1 ? (one[0] ?? '') : `(${one.join(' AND ')})`
+    const bytes = Buffer.byteLength(text) + 4
+    if (left < bytes) {
+      groups.push([])
+      left = room - empty
+    }
+    groups.at(-1)?.push(text)
+    left -= bytes
+  }
+  return groups.map(statement)
+}
+
+function keys({ key }: WarehouseSide): string {
+  return key.map(({ text }, index) => `${text} AS k${index}`).join(', ')
+}
+
+function whereClause(
+  side: WarehouseSide,
+  { from, to }: { readonly [Bound in keyof VerifyRange]: VerifyRange[Bound] | undefined },
+  more = '',
+): string {
+  const conditions = [
+    ...(side.where === '' ? [] : [side.where]),
+    ...(from ? [`NOT (${compare(side, '<', from)})`] : []),
+    ...(to ? [`(${compare(side, '<', to)})`] : []),
+    // Once more by the first column alone, which is what finds blocks of a sorted table.
+    ...(from && side.order ? [`${side.order[0]?.term} >= ${side.order[0]?.literal(from[0] ?? '')}`] : []),
+    ...(to && side.order ? [`${side.order[0]?.term} <= ${side.order[0]?.literal(to[0] ?? '')}`] : []),
+    ...(more === '' ? [] : [more]),
+  ]
+  return conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
+}
+
+// Column by column: Redshift descends from a PostgreSQL that compared rows in another way than the standard has it.
+function compare({ order = [] }: WarehouseSide, operator: '<', bound: readonly string[]): string {
+  const [last, ...before] = order
+    .map(({ term, literal }, index) => ({ term, value: literal(bound[index] ?? '') }))
+    .reverse()
+  if (!last) return 'FALSE'
+  return before.reduce(
+    (rest, { term, value }) => `${term} ${operator} ${value} OR (${term} = ${value} AND (${rest}))`,
+    `${last.term} ${operator} ${last.value}`,
+  )
+}
