@@ -15,7 +15,9 @@ import { pino } from 'pino'
 import { ownedTempDir } from '../../hack/process/temp-dir.ts'
 import { query, startPostgres } from '../../hack/services/postgres.ts'
 import { openObjects } from '../../workers/destination/redshift/aws.ts'
+import { columnRules, scannedColumns } from '../../workers/destination/redshift/columns.ts'
 import { openRedshiftDestination } from '../../workers/destination/redshift/destination.ts'
+import { redshiftSettings } from '../../workers/destination/redshift/settings.ts'
 import { createRowStage } from '../../workers/destination/redshift/stage-rows.ts'
 import { readTableDefinition } from '../../workers/source/catalog.ts'
 import { openConnection, type PostgresTarget } from '../../workers/source/connect.ts'
@@ -137,6 +139,7 @@ async function stageOnce(round: number): Promise<{ seconds: number; rows: bigint
   const [first] = connections
   if (!first) throw new Error('no readers')
   const definition = await readTableDefinition(first, TABLE, { field: 'bench' })
+  const columns = scannedColumns(columnRules(definition, redshiftSettings({})), spec.onUnfit)
   const step = Math.ceil(ROWS / CHUNKS)
   const ranges = keyRanges(Array.from({ length: CHUNKS - 1 }, (_, index) => [String((index + 1) * step)]))
   const waiting = [...ranges.entries()]
@@ -147,7 +150,7 @@ async function stageOnce(round: number): Promise<{ seconds: number; rows: bigint
     connections.map(async (connection) => {
       for (let next = waiting.shift(); next; next = waiting.shift()) {
         const [number, range] = next
-        const stage = createRowStage(objects, `${round}/${number}-`)
+        const stage = createRowStage(objects, `${round}/${number}-`, columns)
         const pieces = readChunk(connection, {
           definition,
           range,

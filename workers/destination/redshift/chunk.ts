@@ -1,6 +1,6 @@
 import type { ChunkRequest, ChunkResult } from '../destination.ts'
 import { type ChunkGroups, judgeChunk } from './chunk-group.ts'
-import { valueRejected } from './columns.ts'
+import { scannedColumns, valueRejected } from './columns.ts'
 import type { RedshiftContext } from './context.ts'
 import { workName } from './ensure-table.ts'
 import type { RowScanner } from './row-scanner.ts'
@@ -29,7 +29,7 @@ export async function writeChunk(
   }
   const columns = rules(request.definition)
   const prefix = `${files.prefix}backfill/${fence.uid}-${fence.attempt}/${workName(plan, chunk)}-`
-  const stage = createRowStage(await files.objects(), prefix)
+  const stage = createRowStage(await files.objects(), prefix, scannedColumns(columns, context.policy))
   try {
     const { keys, rows, bytes, unfit } = await stage.write(request.read(signal), refuseUnfit, signal)
     await request.beforeCommit(signal)

@@ -1,12 +1,14 @@
 import { MillraceError } from '../../../lib/errors.ts'
+import { quoteIdentifier } from '../../../lib/sql.ts'
 import type { Column, TableDefinition } from '../../source/table.ts'
 import { tableLabel } from '../../source/table.ts'
 import { parseTypeName } from '../type-name.ts'
 import type { Form } from './form.ts'
 import { numericForm } from './form-number.ts'
 import { outputText, textForm } from './form-text.ts'
-import { NULL_TEXT, unfitMark } from './marks.ts'
+import { DOUBT_MARK, NULL_TEXT, UNFIT_BEGIN, unfitMark } from './marks.ts'
 import { MAX_VARCHAR, parseType, type RedshiftType, typeText } from './redshift-type.ts'
+import type { ScannedColumn } from './row-fields.ts'
 import type { ColumnOverride, RedshiftSettings } from './settings.ts'
 import { isLarge, lineShare, typeForm } from './types.ts'
 
@@ -21,6 +23,8 @@ export interface ColumnRule {
   readonly key: boolean
   readonly type: RedshiftType
   readonly form: Form
+  /** SQL: something in the row may not fit. The column carries the mark that says so. */
+  readonly doubt?: string
 }
 
 /** How a definition's columns get into Redshift, in its order. */
@@ -62,7 +66,7 @@ export function columnRules(definition: TableDefinition, settings: RedshiftSetti
   const large = definition.columns.filter(
     (column) => isLarge(column) && !definition.key.includes(column.name),
   ).length
-  return definition.columns.map((column, index) => {
+  const rules = definition.columns.map((column, index): ColumnRule => {
     const key = definition.key.includes(column.name)
     const override = overrides.get(column.name)
     const form =
@@ -71,7 +75,28 @@ export function columnRules(definition: TableDefinition, settings: RedshiftSetti
         : overriddenForm(definition, column, override)
     return { name: column.name, index, key, type: form.type, form }
   })
+  return withCarrier(rules)
 }
+
+/** Which rows a scan has to look at is said once for each row: asking is cheap, but saying it changes the type of a column. */
+function withCarrier(rules: ColumnRules): ColumnRules {
+  const doubts = rules.flatMap(({ form, name }) => form.scan?.doubt?.(quoteIdentifier(name)) ?? [])
+  const candidates = rules.filter(({ form }) => form.scan)
+  const carrier =
+    candidates.find(({ type }) => isWhole(type)) ??
+    candidates.find(({ type }) => !mayHoldMark(type)) ??
+    candidates[0]
+  if (!carrier || doubts.length === 0) return rules
+  // A value of its own could look like the mark.
+  if (mayHoldMark(carrier.type)) {
+    doubts.push(`starts_with(${outputText(quoteIdentifier(carrier.name))}, '${UNFIT_BEGIN}')`)
+  }
+  const doubt = doubts.map((each) => `(${each})`).join(' OR ')
+  return rules.map((rule) => (rule === carrier ? { ...rule, doubt } : rule))
+}
+
+const isWhole = ({ kind }: RedshiftType) => kind === 'smallint' || kind === 'integer' || kind === 'bigint'
+const mayHoldMark = ({ kind }: RedshiftType) => kind === 'varchar' || kind === 'super'
 
 const WHOLE = new Set(['smallint', 'integer', 'bigint', 'oid'])
 
@@ -83,7 +108,9 @@ function overriddenForm(definition: TableDefinition, column: Column, { type }: C
   if (wanted?.kind === 'numeric' && number) {
     const form = numericForm(wanted, source.name === 'numeric' ? source.modifier : [])
     // abs() and trunc() of a whole number are of its own type.
-    return source.name === 'numeric' ? form : { ...form, via: (value) => `${value}::numeric` }
+    if (source.name === 'numeric') return form
+    const via = (value: string) => `${value}::numeric`
+    return { ...form, via, scan: { doubt: (value) => form.scan?.doubt?.(via(value)) ?? '' } }
   }
   throw new MillraceError(
     'InvalidSpec',
@@ -93,14 +120,17 @@ function overriddenForm(definition: TableDefinition, column: Column, { type }: C
 }
 
 /**
- * SQL in the source that gives the column's text as COPY loads it; a value that does not fit comes after a mark that counts
- * it. A key is never changed: a value of it that does not fit is an error whatever the policy.
+ * SQL in the source for a column of a scan: the column itself where a row scanner converts what has to be; else the text that COPY
+ * loads, where a value that does not fit comes after a mark that counts it. A key is never changed: a value of it that does
+ * not fit is an error whatever the policy.
  */
-export function columnExpression(
-  { form, key, index }: ColumnRule,
-  value: string,
-  policy: UnfitPolicy,
-): string {
+export function columnExpression(rule: ColumnRule, value: string, policy: UnfitPolicy): string {
+  const { form, key, index, doubt, type } = rule
+  if (form.scan) {
+    if (doubt === undefined) return value
+    const text = isWhole(type) ? `${value}::text` : outputText(value)
+    return `CASE WHEN ${doubt} THEN '${DOUBT_MARK}' || coalesce('=' || ${text}, '') ELSE ${text} END`
+  }
   if (!form.fits && !form.via) return form.text?.(value) ?? value
   const lost = `'${unfitMark(index)}${NULL_TEXT}'`
   const near = policy === 'Truncate' && !key ? form.nearest : undefined
@@ -113,6 +143,21 @@ export function columnExpression(
   if (!form.via) return choose(value)
   // Made once, whatever is asked of it. IS NULL is true of a row whose fields all are NULL.
   return `CASE WHEN num_nulls(${value}) = 0 THEN (SELECT ${choose('t.v')} FROM (SELECT ${form.via(value)} AS v OFFSET 0) AS t) END`
+}
+
+/** What a row scanner has to know of the columns of a definition. */
+export function scannedColumns(rules: ColumnRules, policy: UnfitPolicy): ScannedColumn[] {
+  return rules.map((rule) => {
+    const { scan } = rule.form
+    return {
+      kind: scan ? 'plain' : 'converted',
+      carrier: rule.doubt !== undefined,
+      bytes: scan?.bytes ?? Number.POSITIVE_INFINITY,
+      keep: scan?.keep ?? Number.POSITIVE_INFINITY,
+      needle: scan?.needle === undefined ? undefined : Buffer.from(scan.needle),
+      convert: (text, unfit) => convertValue(rule, text, policy, unfit),
+    }
+  })
 }
 
 /** A value of the queue, converted; `unfit` is called when it did not fit. */

@@ -192,7 +192,7 @@ async function load(
       const bytes = Buffer.from(block.text)
       hash.update(bytes)
       count += BigInt(block.rows)
-      await upload.write({ bytes, rowEnd: bytes.length }, signal)
+      await upload.write(bytes, signal)
     }
     const keys = await upload.finish(signal)
     uploaded = await files.manifest(keys, `apply/${name}-${hash.digest('hex').slice(0, 16)}`, signal)

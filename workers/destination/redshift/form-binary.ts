@@ -21,7 +21,8 @@ export function binaryForm(bytes: number): Form {
 /** bytea as text of hexadecimal digits, for keys: they are compared and sorted by. */
 export function hexForm(bytes = MAX_VARCHAR): Form {
   const text = textForm(bytes, (value) => `encode(${value}, 'hex')`)
-  return { ...text, convert: (value) => text.convert(digits(value)) }
+  const { scan: _, ...converted } = text
+  return { ...converted, convert: (value) => text.convert(digits(value)) }
 }
 
 function digits(text: string): string {

@@ -1,6 +1,6 @@
 import { arrayToJSON, type ElementForm } from './array-text.ts'
 import { type Form, LOST, type Unfit } from './form.ts'
-import { MARK_BEGIN } from './marks.ts'
+import { UNFIT_BEGIN } from './marks.ts'
 import type { RedshiftType } from './redshift-type.ts'
 
 const SUPER: RedshiftType = { kind: 'super' }
@@ -20,6 +20,12 @@ export function jsonForm(bytes: number, checked: boolean): Form {
     type: SUPER,
     via: (value) => `${value}::text`,
     fits: (x, value) => fitsSQL(x, checked ? value : `${x}::jsonb`, bytes, checked),
+    scan: {
+      bytes: Math.min(MAX_STRING, bytes),
+      // More than the document may take, and its quotes.
+      keep: bytes + 16,
+      ...(!checked && { needle: '\\u' }),
+    },
     convert: (text) => (checked || !hasBadEscape(text) ? checkDocument(text, bytes) : LOST),
   }
 }
@@ -45,13 +51,13 @@ function fitsSQL(x: string, document: string, bytes: number, checked: boolean): 
     ` WHERE octet_length(convert_to(j.v #>> '{}', 'UTF8')) > ${MAX_STRING})`
   const escapes = checked ? '' : ` WHEN ${badEscapeSQL(x)} THEN false`
   return (
-    `CASE WHEN strpos(${x}, '${MARK_BEGIN}') > 0 THEN false WHEN NOT (${size}) THEN false${escapes}` +
+    `CASE WHEN strpos(${x}, '${UNFIT_BEGIN}') > 0 THEN false WHEN NOT (${size}) THEN false${escapes}` +
     ` WHEN octet_length(${x}) <= ${Math.floor(MAX_STRING / 4)} THEN true ELSE ${strings} END`
   )
 }
 
 function checkDocument(text: string, bytes: number): string | Unfit {
-  if (text.includes(MARK_BEGIN)) return LOST
+  if (text.includes(UNFIT_BEGIN)) return LOST
   if (text.length * 3 * 2 > bytes) {
     const quotes = text.split('"').length - 1
     if (Buffer.byteLength(text) + quotes > bytes) return LOST

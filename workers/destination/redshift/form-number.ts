@@ -47,6 +47,12 @@ export function numericForm(type: RedshiftType, modifier: readonly number[]): Fo
       nearest: (x: string) =>
         `CASE WHEN ${x} <> 'NaN' AND abs(round(${x}, ${scale})) < ${limit} THEN round(${x}, ${scale})::text END`,
     }),
+    scan: {
+      doubt: limited
+        ? (value) => `${value} = 'NaN'`
+        : // NaN is larger than every number.
+          (value) => `scale(${value}) > ${scale} OR ${value} >= ${limit} OR ${value} <= -${limit}`,
+    },
     convert: (text) => convertNumber(text, before, scale),
   }
 }
@@ -77,6 +83,12 @@ export function floatForm(kind: 'real' | 'double precision'): Form {
     fits: (x) => `(${x} = 0 OR abs(${x}::float8) >= ${smallest}::float8) AND ${finite(x)}`,
     text: (x) => `${x}::text`,
     nearest: (x) => `CASE WHEN ${finite(x)} THEN '0' END`,
+    scan: {
+      // What is true of most values comes first. NaN is larger than infinity.
+      doubt: (value) =>
+        `${value} >= 'Infinity'::float8 OR (${value} < ${smallest}::float8` +
+        ` AND (${value} > -${smallest}::float8 AND ${value} <> 0 OR ${value} = '-Infinity'::float8))`,
+    },
     convert: (text) => {
       const value = Number(text)
       if (!Number.isFinite(value)) return LOST

@@ -1,28 +1,44 @@
 import type { Form } from './form.ts'
-import { DEFUSED, MARK_BEGIN } from './marks.ts'
+import { DEFUSED, isReserved, MARK_BEGIN, NULL_TEXT, UNFIT_BEGIN } from './marks.ts'
 import { MAX_VARCHAR, varchar } from './redshift-type.ts'
 
 /** SQL of the value's output text: what COPY and the log write, where a cast to text would say something else. */
 export const outputText = (value: string) => `format('%s', ${value})`
+
+/** A limit below this is asked of each value, one above it of the length of the row: longer rows are few. */
+const SHORT = 16_384
 
 /**
  * Text into VARCHAR, whose length counts bytes of UTF-8. What is too long is cut before the character that would not fit.
  *
  * @param bytes most that the column holds
  * @param via for types that are not text
+ * @param most bytes that a value of the source can have, where its type says so
  */
-export function textForm(bytes = MAX_VARCHAR, via?: Form['via']): Form {
+export function textForm(bytes = MAX_VARCHAR, via?: Form['via'], most = Number.POSITIVE_INFINITY): Form {
+  const long = (x: string) =>
+    `octet_length(${x}) > ${Math.floor(bytes / 4)} AND octet_length(convert_to(${x}, 'UTF8')) > ${bytes}`
   return {
     type: varchar(bytes),
     ...(via && { via }),
-    fits: (x) => `${fitsBytes(x, bytes)} AND strpos(${x}, '${MARK_BEGIN}') = 0`,
+    fits: (x) => `${fitsBytes(x, bytes)} AND ${notReserved(x)}`,
     nearest: (x) => cutSQL(`replace(${x}, '${MARK_BEGIN}', '${DEFUSED}')`, bytes),
+    scan: {
+      ...(most > bytes && bytes < SHORT && { doubt: (value) => `(${long(via?.(value) ?? value)})` }),
+      ...(most > bytes && bytes >= SHORT && { bytes }),
+      // In CSV a quote is two; and there has to be more than fits.
+      keep: 2 * (bytes + 8),
+    },
     convert: (text) => {
-      const marked = text.includes(MARK_BEGIN)
-      if (!marked && (text.length * 3 <= bytes || Buffer.byteLength(text) <= bytes)) return text
-      return { nearest: cutText(marked ? text.replaceAll(MARK_BEGIN, DEFUSED) : text, bytes) }
+      if (!isReserved(text) && (text.length * 3 <= bytes || Buffer.byteLength(text) <= bytes)) return text
+      return { nearest: cutText(text.replaceAll(MARK_BEGIN, DEFUSED), bytes) }
     },
   }
+}
+
+/** SQL: no text that means something else in the bytes of a scan. */
+export function notReserved(x: string): string {
+  return `strpos(${x}, '${UNFIT_BEGIN}') = 0 AND ${x} <> '${NULL_TEXT}'`
 }
 
 /**

@@ -19,6 +19,7 @@ export function dayForm(kind: 'date' | 'timestamp' | 'timestamptz'): Form {
     fits: (x) => `${x} >= '${first}' AND ${x} <= '${last}'`,
     text: (x) => `${x}::text`,
     nearest: (x) => `CASE WHEN ${x} > '${last}' THEN '${last}' ELSE '${first}' END`,
+    scan: { doubt: (value) => `${value} > '${last}' OR ${value} < '${first}'` },
     convert: (text) => {
       if (USUAL.test(text)) return text
       return { nearest: text.startsWith('-') || text.endsWith('BC') ? first : last }
@@ -34,6 +35,7 @@ export function timeForm(): Form {
     fits: (x) => `${x} < '24:00:00'`,
     text: (x) => `${x}::text`,
     nearest: () => `'${last}'`,
+    scan: { doubt: (value) => `${value} = '24:00:00'` },
     convert: (text) => (text.startsWith('24') ? { nearest: last } : text),
   }
 }

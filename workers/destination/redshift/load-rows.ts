@@ -30,7 +30,7 @@ export async function loadRows(
   try {
     for (const line of lines) {
       const bytes = Buffer.from(line)
-      await upload.write({ bytes, rowEnd: bytes.length }, signal)
+      await upload.write(bytes, signal)
     }
     const { source, keys } = await files.manifest(await upload.finish(signal), `ledger/${name}`, signal)
     return {

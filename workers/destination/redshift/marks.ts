@@ -1,7 +1,8 @@
 /**
  * What stands in the bytes of a scan beside values. The source's database converts, so it is what finds a value that does
  * not fit; it says so in the one place that reaches this process, the bytes themselves, where the marks are counted and cut
- * out on the way. No stored value has the begin of a mark in it: such a text counts as one that does not fit.
+ * out on the way. No stored value has the begin of a mark in it, or is the text of NULL: such a text counts as one that does not
+ * fit.
  */
 
 /** What both kinds begin with. */
@@ -17,8 +18,15 @@ export function unfitMark(column: number): string {
 
 export const UNFIT_BEGIN = `${MARK_BEGIN}:`
 
-/** Longest mark, in bytes: a table has at most 1,600 columns. */
-export const MAX_MARK = UNFIT_BEGIN.length + 5
+/**
+ * Before a value that stands for its row: something in that may not fit. After it comes nothing for NULL, or `=` and the value.
+ */
+export const DOUBT_MARK = `${UNFIT_BEGIN}?>`
+
+/** Whether a text means something else in the bytes of a scan, or in files. */
+export function isReserved(text: string): boolean {
+  return text.includes(UNFIT_BEGIN) || text === NULL_TEXT
+}
 
 /** What becomes of a mark's begin inside of a value that is cut to fit. */
 export const DEFUSED = '<~ mr'

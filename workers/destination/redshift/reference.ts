@@ -29,8 +29,8 @@ Values that were changed are counted by column. A value of a key is never change
 whatever the policy, and \`spec.destination.redshift.tables[].columns[].type\` gives the column another type.
 
 A domain is stored as its base type. Text is UTF-8; NUL does not occur, because PostgreSQL has none in a text. All characters of
-Unicode are kept, those too that are none (U+FFFE, U+FFFF). A text with \`<~mr\` in it does not fit either: Millrace uses it to
-mark values on their way.
+Unicode are kept, those too that are none (U+FFFE, U+FFFF). A text with \`<~mr:\` in it does not fit either, nor does \`<~mr>\`:
+Millrace uses them to mark values and NULLs on their way.
 
 | PostgreSQL | Redshift | does not fit | with \`Truncate\` | |
 |---|---|---|---|---|

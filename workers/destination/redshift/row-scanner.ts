@@ -1,50 +1,58 @@
-import { MAX_MARK, UNFIT_BEGIN } from './marks.ts'
+import { NULL_TEXT, UNFIT_BEGIN } from './marks.ts'
+import { createRowFields, type RowFields, type ScannedColumn } from './row-fields.ts'
 
 /**
- * What passes by in a stream of CSV: rows, and marks of values that did not fit, which are cut out. Works on bytes alone; a
- * line end inside of quotes is not the end of a row, and a quote is written twice where it does not begin or end a value, so
- * that being inside is a matter of odd and even.
+ * What passes by in a stream of CSV: whole rows, nearly always as they came. Only a row in which something may not fit is taken
+ * apart: one with a mark of the source, with the text of a mark or of NULL in a value, or longer than what fits in any case.
+ *
+ * Works on bytes alone; a line end inside of quotes is not the end of a row, and a quote is written twice where it does not begin
+ * or end a value, so that being inside is a matter of odd and even.
  */
 export interface RowScanner {
-  /** Takes the next bytes and gives back what can go on. */
-  push(bytes: Buffer): Scanned
-  /** The bytes that were held back because a mark might have begun there. */
-  end(): Scanned
+  /** Takes the next bytes and gives back whole rows. Throws what the columns' `convert` does. */
+  push(bytes: Buffer): Buffer[]
+  /** What is left: a last row without its end. */
+  end(): Buffer[]
   /** Rows so far, `end()` included. */
   rows(): number
   /** Values that did not fit, by the column's place in the definition. */
   readonly unfit: ReadonlyMap<number, number>
 }
 
-export interface Scanned {
-  readonly bytes: Buffer
-  /** Place behind the last end of a row in `bytes`; 0 when there is none. */
-  readonly rowEnd: number
-}
-
 const QUOTE = 0x22
 const NEWLINE = 0x0a
-const BEGIN = Buffer.from(UNFIT_BEGIN)
-const CLOSE = 0x3e
 const NO_WORDS = new Int32Array(0)
-const EMPTY: Scanned = { bytes: Buffer.alloc(0), rowEnd: 0 }
+const MARK = Buffer.from(UNFIT_BEGIN)
+/** A value that is the text of NULL, or ends with it: a NULL itself is without quotes. */
+const QUOTED_NULL = Buffer.from(`${NULL_TEXT}"`)
 
-export function createRowScanner(): RowScanner {
+export function createRowScanner(columns: readonly ScannedColumn[]): RowScanner {
   const unfit = new Map<number, number>()
-  let held: Buffer = EMPTY.bytes
-  let quoted = false
+  const needles = [MARK, QUOTED_NULL, ...columns.flatMap(({ needle }) => (needle ? [needle] : []))]
+  const longest = Math.min(...columns.map(({ bytes }) => bytes), Number.POSITIVE_INFINITY)
+  // The begin of a row whose end has not come yet.
+  let held: Buffer[] = []
+  let heldBytes = 0
+  // The same row when it has become too long to be held.
+  let long: RowFields | undefined
+  let inside = false
   let rows = 0
-  let open = false
+
+  const onUnfit = (column: number) => {
+    unfit.set(column, (unfit.get(column) ?? 0) + 1)
+  }
 
   // It sees every byte of a table: four at a time where none of them matters, which is most of the time.
-  function scan(bytes: Buffer): Scanned {
+  function scan(bytes: Buffer) {
     const { length, byteOffset } = bytes
     const begin = -byteOffset & 3
     const words =
       length - begin < 4 ? NO_WORDS : new Int32Array(bytes.buffer, byteOffset + begin, (length - begin) >> 2)
-    let rowEnd = 0
-    let inside = quoted
+    let quoted = inside
     let count = 0
+    let firstEnd = 0
+    let lastEnd = 0
+    let most = 0
     for (let at = 0; at < length; at += 1) {
       if (at >= begin && ((at - begin) & 3) === 0) {
         let word = (at - begin) >> 2
@@ -53,54 +61,107 @@ export function createRowScanner(): RowScanner {
         if (at >= length) break
       }
       const byte = bytes[at]
-      if (byte === QUOTE) inside = !inside
-      else if (byte === NEWLINE && !inside) {
+      if (byte === QUOTE) quoted = !quoted
+      else if (byte === NEWLINE && !quoted) {
         count += 1
-        rowEnd = at + 1
+        if (count === 1) firstEnd = at + 1
+        else if (at + 1 - lastEnd > most) most = at + 1 - lastEnd
+        lastEnd = at + 1
       }
     }
-    quoted = inside
-    rows += count
-    if (length > 0) open = rowEnd < length
-    return { bytes, rowEnd }
+    inside = quoted
+    return { count, firstEnd, lastEnd, most }
   }
 
-  /** Without the marks that are whole; what may be the begin of one at the end is held back. */
-  function withoutMarks(bytes: Buffer): Buffer {
+  const suspicious = (bytes: Buffer) => needles.some((needle) => bytes.includes(needle))
+
+  function takeApart(row: Buffer): Buffer {
+    const fields = createRowFields(columns, onUnfit)
+    fields.feed(row)
+    return fields.finish()
+  }
+
+  /** Whole rows, of which the longest has so many bytes. */
+  function check(bytes: Buffer, most: number): Buffer[] {
+    if (most <= longest && !suspicious(bytes)) return [bytes]
+    const out: Buffer[] = []
     let from = 0
-    const parts: Buffer[] = []
-    for (;;) {
-      const at = bytes.indexOf(BEGIN, from)
-      if (at < 0) break
-      const close = bytes.indexOf(CLOSE, at + BEGIN.length)
-      if (close < 0) break
-      const column = Number(bytes.toString('latin1', at + BEGIN.length, close))
-      unfit.set(column, (unfit.get(column) ?? 0) + 1)
-      parts.push(bytes.subarray(from, at))
-      from = close + 1
+    for (const end of rowEnds(bytes)) {
+      const row = bytes.subarray(from, end)
+      out.push(row.length > longest || suspicious(row) ? takeApart(row) : row)
+      from = end
     }
-    const keep = beginOfMark(bytes, from)
-    held = keep === bytes.length ? EMPTY.bytes : Buffer.from(bytes.subarray(keep))
-    const rest = bytes.subarray(from, keep)
-    return parts.length === 0 ? rest : Buffer.concat([...parts, rest])
+    return out
+  }
+
+  function hold(bytes: Buffer): void {
+    if (bytes.length === 0) return
+    if (long) {
+      long.feed(bytes)
+      return
+    }
+    held.push(bytes)
+    heldBytes += bytes.length
+    if (heldBytes <= longest) return
+    long = createRowFields(columns, onUnfit)
+    for (const each of held) long.feed(each)
+    held = []
+    heldBytes = 0
+  }
+
+  /** The row that is held, with its last bytes. */
+  function release(last: Buffer): Buffer[] {
+    hold(last)
+    const row = long
+      ? [long.finish()]
+      : heldBytes === 0
+        ? []
+        : check(Buffer.concat(held, heldBytes), heldBytes)
+    held = []
+    heldBytes = 0
+    long = undefined
+    return row
   }
 
   return {
     push(bytes) {
-      return scan(withoutMarks(held.length === 0 ? bytes : Buffer.concat([held, bytes])))
+      const { count, firstEnd, lastEnd, most } = scan(bytes)
+      rows += count
+      if (count === 0) {
+        hold(bytes)
+        return []
+      }
+      const open = heldBytes > 0 || long !== undefined
+      const first = open ? release(bytes.subarray(0, firstEnd)) : []
+      const from = open ? firstEnd : 0
+      const rest = from < lastEnd ? check(bytes.subarray(from, lastEnd), Math.max(most, firstEnd - from)) : []
+      hold(bytes.subarray(lastEnd))
+      return first.length === 0 ? rest : [...first, ...rest]
     },
     end() {
-      const rest = held
-      held = EMPTY.bytes
-      const scanned = scan(rest)
       // A last line without its end is a row all the same.
-      if (open) rows += 1
-      open = false
-      return { bytes: scanned.bytes, rowEnd: scanned.bytes.length }
+      if (heldBytes > 0 || long) rows += 1
+      inside = false
+      return release(EMPTY)
     },
     rows: () => rows,
     unfit,
   }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+/** Places behind the ends of whole rows. */
+function rowEnds(bytes: Buffer): number[] {
+  const ends: number[] = []
+  let quoted = false
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at]
+    if (byte === QUOTE) quoted = !quoted
+    else if (byte === NEWLINE && !quoted) ends.push(at + 1)
+  }
+  if (ends.at(-1) !== bytes.length) ends.push(bytes.length)
+  return ends
 }
 
 /** Whether one of a word's four bytes is a quote or a line end: x - 1 & ~x has the high bit of a byte set where x is zero. */
@@ -108,14 +169,4 @@ function mayEndRow(word: number): boolean {
   const quote = word ^ 0x22222222
   const newline = word ^ 0x0a0a0a0a
   return ((((quote - 0x01010101) & ~quote) | ((newline - 0x01010101) & ~newline)) & 0x80808080) !== 0
-}
-
-/** Where at the end of `bytes`, not before `from`, a mark begins that is not whole; the length of `bytes` if none does. */
-function beginOfMark(bytes: Buffer, from: number): number {
-  const first = Math.max(from, bytes.length - MAX_MARK)
-  const at = bytes.lastIndexOf(BEGIN[0] as number)
-  if (at < first) return bytes.length
-  const tail = bytes.subarray(at)
-  const length = Math.min(tail.length, BEGIN.length)
-  return tail.compare(BEGIN, 0, length, 0, length) === 0 && !tail.includes(CLOSE) ? at : bytes.length
 }

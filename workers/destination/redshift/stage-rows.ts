@@ -1,4 +1,5 @@
 import type { ObjectCalls } from './aws.ts'
+import type { ScannedColumn } from './row-fields.ts'
 import { createRowScanner, type RowScanner } from './row-scanner.ts'
 import { createUpload } from './upload.ts'
 
@@ -28,18 +29,23 @@ export interface RowStage {
 }
 
 /** Where the rows of one chunk are put for COPY, into files whose keys begin with `prefix`. */
-export function createRowStage(objects: ObjectCalls, prefix: string): RowStage {
+export function createRowStage(
+  objects: ObjectCalls,
+  prefix: string,
+  columns: readonly ScannedColumn[],
+): RowStage {
   const upload = createUpload({ objects, prefix, fileBytes: FILE_BYTES })
-  const scanner = createRowScanner()
+  const scanner = createRowScanner(columns)
   return {
     async write(pieces, inspect, signal) {
       let bytes = 0n
       for await (const piece of pieces) {
         bytes += BigInt(piece.length)
-        await upload.write(scanner.push(piece), signal)
+        for (const rows of scanner.push(piece)) await upload.write(rows, signal)
         inspect(scanner)
       }
-      await upload.write(scanner.end(), signal)
+      for (const rows of scanner.end()) await upload.write(rows, signal)
+      inspect(scanner)
       const keys = await upload.finish(signal)
       return { keys, rows: BigInt(scanner.rows()), bytes, unfit: scanner.unfit }
     },

@@ -79,7 +79,7 @@ export const TYPES: readonly TypeEntry[] = [
     unfit: 'more than 65,535 bytes of UTF-8',
     nearest: 'cut after the last character that fits',
     note: 'four bytes for each character',
-    form: ({ modifier }) => textForm(charactersToBytes(modifier[0])),
+    form: ({ modifier }) => textForm(charactersToBytes(modifier[0]), undefined, mostBytes(modifier[0])),
   },
   {
     types: ['character', 'bpchar'],
@@ -87,7 +87,7 @@ export const TYPES: readonly TypeEntry[] = [
     unfit: 'more than 65,535 bytes of UTF-8',
     nearest: 'cut after the last character that fits',
     note: 'with its trailing blanks',
-    form: ({ modifier }) => textForm(charactersToBytes(modifier[0]), outputText),
+    form: ({ modifier }) => textForm(charactersToBytes(modifier[0]), outputText, mostBytes(modifier[0])),
   },
   exact(['"char"'], varchar(4)),
   {
@@ -228,6 +228,10 @@ export function lineShare(largeColumns: number): number {
 export function isLarge(info: TypeInfo): boolean {
   const name = parseTypeName(info.typeKind === 'domain' ? info.baseType : info.type)
   return name.array || ['json', 'jsonb', 'bytea'].includes(name.name)
+}
+
+function mostBytes(characters: number | undefined): number {
+  return characters === undefined ? Number.POSITIVE_INFINITY : 4 * characters
 }
 
 function charactersToBytes(characters: number | undefined): number {

@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { constants, createZstdCompress, type ZstdCompress } from 'node:zlib'
 import type { ObjectCalls } from './aws.ts'
-import type { Scanned } from './row-scanner.ts'
 
 /** One file of rows after the other, compressed, on its way to S3. */
 export interface Upload {
-  /** Takes more bytes; a file ends only where a row does. Waits while S3 is behind. */
-  write(scanned: Scanned, signal: AbortSignal): Promise<void>
+  /** Takes whole rows; a file ends only where they do. Waits while S3 is behind. The bytes are not needed afterwards. */
+  write(rows: Buffer, signal: AbortSignal): Promise<void>
   /** Ends the last file; returns the keys of all when they are in S3. */
   finish(signal: AbortSignal): Promise<string[]>
   /** Lets go of what is at work. The files that are there are for the caller to remove. */
@@ -31,25 +30,26 @@ const BLOCK = 256 * 1024
 export function createUpload({ objects, prefix, fileBytes }: UploadOptions): Upload {
   const keys: string[] = []
   let file: CompressedFile | undefined
-  let block: Buffer[] = []
-  let blockBytes = 0
+  // One block is filled while the other is compressed.
+  let [block, other] = [undefined, undefined] as (Buffer | undefined)[]
+  let filled = 0
+  let compressing: Promise<void> = Promise.resolve()
   let sending: Promise<void> = Promise.resolve()
 
-  async function compress(bytes: Buffer): Promise<void> {
-    file ??= createFile()
-    await file.write(bytes)
-  }
-
   async function flushBlock(): Promise<void> {
-    if (blockBytes === 0) return
-    const bytes = block.length === 1 && block[0] ? block[0] : Buffer.concat(block, blockBytes)
-    block = []
-    blockBytes = 0
-    await compress(bytes)
+    if (!block || filled === 0) return
+    const bytes = block.subarray(0, filled)
+    await compressing
+    file ??= createFile()
+    compressing = file.write(bytes)
+    compressing.catch(() => {})
+    ;[block, other] = [other, block]
+    filled = 0
   }
 
   async function endFile(signal: AbortSignal): Promise<void> {
     await flushBlock()
+    await compressing
     if (!file) return
     const ending = file
     file = undefined
@@ -64,19 +64,15 @@ export function createUpload({ objects, prefix, fileBytes }: UploadOptions): Upl
 
   return {
     keys,
-    async write({ bytes, rowEnd }, signal) {
+    async write(rows, signal) {
       signal.throwIfAborted()
-      const full = rowEnd > 0 && (file?.size() ?? 0) >= fileBytes
-      const now = full ? bytes.subarray(0, rowEnd) : bytes
-      if (now.length > 0) {
-        block.push(now)
-        blockBytes += now.length
-      }
-      if (full) await endFile(signal)
-      else if (blockBytes >= BLOCK) await flushBlock()
-      if (full && rowEnd < bytes.length) {
-        block.push(bytes.subarray(rowEnd))
-        blockBytes += bytes.length - rowEnd
+      if (file && file.size() >= fileBytes) await endFile(signal)
+      for (let from = 0; from < rows.length; ) {
+        block ??= Buffer.allocUnsafeSlow(BLOCK)
+        const copied = rows.copy(block, filled, from)
+        filled += copied
+        from += copied
+        if (filled === BLOCK) await flushBlock()
       }
     },
     async finish(signal) {
@@ -87,7 +83,7 @@ export function createUpload({ objects, prefix, fileBytes }: UploadOptions): Upl
     abandon() {
       file?.abandon()
       file = undefined
-      block = []
+      filled = 0
     },
   }
 }
