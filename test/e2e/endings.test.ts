@@ -135,7 +135,8 @@ describe.each(Object.entries(endings))('%s', (how, end) => {
     await applyBackfill(stage(), `whole-${how}`, 't', { destinationTable: 'Truncate' })
     await waitForPhase(stage(), `whole-${how}`, ['Streaming'], 400)
     await streamsOn()
-    expect(await historyComplete()).toBe(true)
+    // The Pipeline is another object than the TableBackfill, and is written a moment later.
+    await waitUntil('a complete history', 10, async () => (await historyComplete()) === true)
     await expectEqual(stage(), { name: 't' })
   })
 
