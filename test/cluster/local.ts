@@ -7,7 +7,12 @@ import { kubeBinary } from '../../hack/cluster/kube-binary.ts'
 import { installCustomResources, installRoles } from '../../hack/demo/install.ts'
 import { type Cluster, connectCluster } from '../../hack/demo/kube.ts'
 import { daemon } from '../../hack/process/daemon.ts'
-import { type ProcessKubelet, startProcessKubelet } from './kubelet.ts'
+import {
+  COMPILE_CACHE,
+  type ProcessKubelet,
+  type ProcessKubeletOptions,
+  startProcessKubelet,
+} from './kubelet.ts'
 
 /** A cluster whose pods are processes of this checkout, and the operator as one more process. */
 export interface LocalCluster {
@@ -18,17 +23,21 @@ export interface LocalCluster {
   stop(): Promise<void>
 }
 
+/** How its pods run. */
+export interface PodOptions extends Pick<ProcessKubeletOptions, 'secretRefresh' | 'impatientJobs'> {
+  /** More environment for the processes of pods, by namespace and labels. */
+  readonly environment?: (
+    labels: Readonly<Record<string, string>>,
+    namespace: string,
+  ) => Readonly<Record<string, string>>
+}
+
 const OPERATOR_NAMESPACE = 'millrace-system'
 
 /**
  * Starts API server, etcd, the real controllers, a kubelet for processes, and the operator from the sources. About 8 s.
- *
- * @param podEnvironment more environment for the processes of pods, by pod labels
  */
-export async function startLocalCluster(
-  dir: string,
-  podEnvironment: (labels: Readonly<Record<string, string>>) => Readonly<Record<string, string>> = () => ({}),
-): Promise<LocalCluster> {
+export async function startLocalCluster(dir: string, pods: PodOptions = {}): Promise<LocalCluster> {
   await mkdir(dir, { recursive: true })
   const plane = await startControlPlane({ dir: join(dir, 'control-plane') })
   const { controllerManager } = controllerDaemons({
@@ -49,7 +58,8 @@ export async function startLocalCluster(
     caFile: plane.certificates.ca,
     dir,
     checkout: process.cwd(),
-    environment: (metadata) => podEnvironment(metadata.labels ?? {}),
+    ...pods,
+    environment: ({ labels, namespace }) => pods.environment?.(labels ?? {}, namespace) ?? {},
   })
   const operator = daemon({
     name: 'operator',
@@ -65,6 +75,7 @@ export async function startLocalCluster(
       MILLRACE_KUBECONFIG: plane.kubeconfig,
       KUBECONFIG: plane.kubeconfig,
       MILLRACE_PORT: '0',
+      NODE_COMPILE_CACHE: COMPILE_CACHE,
     },
   })
   operator.start()

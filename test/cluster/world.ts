@@ -8,7 +8,7 @@ import {
   startPrimary,
   startReplica,
 } from '../../hack/services/postgres.ts'
-import { type LocalCluster, startLocalCluster } from './local.ts'
+import { type LocalCluster, type PodOptions, startLocalCluster } from './local.ts'
 import { type Network, startNetwork } from './network.ts'
 
 /** A whole Millrace installation out of processes: cluster, broker, primary with replica, destination. */
@@ -23,14 +23,13 @@ export interface World {
   /** The network between pods and PostgreSQL. */
   readonly network: Readonly<Record<'source' | 'replica' | 'destination', Network>>
   createSite(name: string): Promise<Site>
+  /** How often the replica has taken the primary's place. */
+  failovers(): number
   stop(): Promise<void>
 }
 
 /** Starts everything; about 12 s. Ends with this process, should it be killed. */
-export async function startWorld(
-  dir: string,
-  podEnvironment?: (labels: Readonly<Record<string, string>>) => Readonly<Record<string, string>>,
-): Promise<World> {
+export async function startWorld(dir: string, pods?: PodOptions): Promise<World> {
   // Sessions whose client is silent end soon.
   const settings = {
     max_connections: 300,
@@ -39,7 +38,7 @@ export async function startWorld(
     wal_sender_timeout: '15s',
   }
   const [local, kafka, primary, destination] = await Promise.all([
-    startLocalCluster(join(dir, 'cluster'), podEnvironment),
+    startLocalCluster(join(dir, 'cluster'), pods),
     startKafka({ dir: join(dir, 'kafka') }),
     startPrimary({ dir: join(dir, 'primary'), settings }),
     startPostgres({ dir: join(dir, 'destination'), settings: { max_connections: 300 } }),
@@ -76,6 +75,7 @@ export async function startWorld(
     env,
     network,
     createSite: (name) => createSite(env, local.cluster, name),
+    failovers: () => 0,
     async stop() {
       await local.stop()
       await Promise.all(Object.values(network).map((proxy) => proxy.close()))

@@ -91,7 +91,7 @@ async function emulatorSite(): Promise<Site> {
 
 beforeAll(async () => {
   const environment = ON_AWS ? requireAwsSettings().environment : {}
-  world = await startWorld(tempDir('world'), () => environment)
+  world = await startWorld(tempDir('world'), { environment: () => environment })
   site = ON_AWS ? await awsSite() : await emulatorSite()
   stage = { env: world.env, cluster: world.local.cluster, site }
   await asSuperuser(site.sourceUrl, async (client) => {

@@ -39,7 +39,7 @@ async function lockAndVacuum(site: Site, random: Random): Promise<void> {
   await asSuperuser(site.sourceUrl, async (client) => {
     const { rows } = await client.query<{ name: string }>(
       `SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-       WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' ORDER BY 1`,
+       WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast|^torture$' ORDER BY 1`,
     )
     if (rows.length === 0) return
     await client.query(`SET lock_timeout = '1s'`)
@@ -51,10 +51,10 @@ async function lockAndVacuum(site: Site, random: Random): Promise<void> {
 async function dropSlot(site: Site): Promise<void> {
   await asSuperuser(site.sourceUrl, async (client) => {
     await client.query(
-      `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database() AND active`,
+      `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database() AND active AND plugin = 'pgoutput'`,
     )
     await client.query(
-      `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database() AND NOT active`,
+      `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database() AND NOT active AND plugin = 'pgoutput'`,
     )
   })
 }
@@ -166,36 +166,34 @@ const FAULTS: readonly Fault[] = [
   { name: 'expire records', weight: 1, loses: true, strike: expireRecords },
 ]
 
-/** Strikes at random until stopped. The log says what was done and when, in milliseconds from the start. */
+/** Strikes at random until stopped; `note` is told of each. */
 export function startFaults(
   world: World,
   site: Site,
   random: Random,
-): { stop(): Promise<readonly string[]> } {
+  note: (what: string) => void,
+): { stop(): Promise<void> } {
   const stopping = new AbortController()
   const losses = random.chance(0.25)
   const weights = Object.fromEntries(
     FAULTS.filter(({ loses }) => losses || !loses).map(({ name, weight }) => [name, weight]),
   )
-  const log: string[] = []
-  const began = Date.now()
   const done = (async () => {
     while (!stopping.signal.aborted) {
       await sleep(200 + random.below(1_500), undefined, { signal: stopping.signal }).catch(() => {})
       if (stopping.signal.aborted) return
       const name = random.weighted(weights)
-      log.push(`${Date.now() - began} ${name}`)
+      note(name)
       // A server that is just now down cannot be asked for its sessions.
       await FAULTS.find((fault) => fault.name === name)
         ?.strike(world, site, random)
-        .catch((error) => log.push(`${Date.now() - began} ${name}: ${error}`))
+        .catch((error) => note(`${name}: ${error}`))
     }
   })()
   return {
     async stop() {
       stopping.abort()
       await done
-      return log
     },
   }
 }

@@ -1,8 +1,9 @@
 import { rm } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { startWorld } from '../cluster/world.ts'
 import { failpointsFor } from './failpoints.ts'
-import { type Outcome, runSchedule } from './schedule.ts'
+import { watchCluster } from './history/watch.ts'
+import { type Outcome, type Run, runSchedule } from './schedule.ts'
 
 /**
  * `make torture [SEEDS=n] [SEED=s] [SIDE=m]`: seeded schedules of writes, faults and backfills on real parts. Several run
@@ -12,18 +13,27 @@ import { type Outcome, runSchedule } from './schedule.ts'
 const alone = process.env.SEED !== undefined && process.env.SEEDS === undefined
 const first = Number(process.env.SEED ?? 1)
 const count = alone ? 1 : Number(process.env.SEEDS ?? 20)
-const sideBySide = Number(process.env.SIDE ?? 3)
+const sideBySide = Number(process.env.SIDE ?? 4)
 const dir = resolve('out/torture')
 
 await rm(dir, { recursive: true, force: true })
 const began = Date.now()
-const world = await startWorld(dir, failpointsFor(String(first)))
+const world = await startWorld(join(dir, 'world'), {
+  environment: failpointsFor(String(first)),
+  // Nothing changes them here.
+  secretRefresh: 60_000,
+  impatientJobs: true,
+})
+const started = Date.now()
 const outcomes: Outcome[] = []
 let last: Promise<unknown> = Promise.resolve()
-// Sites share roles, which two cannot make at once.
-const oneByOne = {
-  ...world,
-  createSite(name: string) {
+const watch = watchCluster(world.local.cluster.transport)
+const run: Run = {
+  world,
+  watch,
+  dir,
+  // Sites share roles, which two cannot make at once.
+  createSite(name) {
     const made = last.then(() => world.createSite(name))
     last = made.catch(() => {})
     return made
@@ -33,10 +43,14 @@ let next = first
 try {
   await Promise.all(Array.from({ length: Math.min(sideBySide, count) }, runNext))
 } finally {
+  watch.stop()
   if (process.env.KEEP !== '1') await world.stop()
 }
 const divergences = outcomes.filter((outcome) => outcome.divergences.length > 0).length
-console.log(`${((Date.now() - began) / 1000).toFixed(0)} s in all`)
+const seconds = (from: number) => ((Date.now() - from) / 1000).toFixed(0)
+console.log(
+  `${seconds(began)} s in all, ${(Number(seconds(started)) / Math.max(1, outcomes.length)).toFixed(1)} s a schedule`,
+)
 console.log(`torture: schedules=${outcomes.length} divergences=${divergences}`)
 process.exit(divergences === 0 && outcomes.length === count ? 0 : 1)
 
@@ -44,13 +58,14 @@ async function runNext(): Promise<void> {
   while (next < first + count) {
     const seed = String(next)
     next += 1
-    const outcome = await runSchedule(oneByOne, seed).catch(
+    const outcome = await runSchedule(run, seed).catch(
       (error): Outcome => ({
         seed,
         divergences: [`it broke off: ${error instanceof Error ? error.stack : error}`],
         transactions: 0,
         log: [],
         seconds: 0,
+        phases: {},
       }),
     )
     outcomes.push(outcome)
@@ -58,13 +73,16 @@ async function runNext(): Promise<void> {
   }
 }
 
-function print({ seed, divergences: found, transactions, log, seconds }: Outcome): void {
+function print({ seed, divergences: found, transactions, log, seconds, phases }: Outcome): void {
   const bad = found.length > 0
+  const laps = Object.entries(phases).map(([name, took]) => `${name} ${took.toFixed(1)}`)
   console.log(
-    `${bad ? 'DIVERGED' : 'equal   '} seed ${seed}: ${transactions} transactions, ${log.length} events, ${seconds.toFixed(0)} s`,
+    `${bad ? 'DIVERGED' : 'equal   '} seed ${seed}: ${transactions} transactions, ${log.length} events, ${seconds.toFixed(0)} s (${laps.join(', ')})`,
   )
   if (!bad) return
   for (const line of found) console.log(`    ${line}`)
   for (const line of log) console.log(`    at ${line}`)
-  console.log(`  repeat with: make torture SEED=${seed}; logs are in out/torture`)
+  console.log(
+    `  repeat with: make torture SEED=${seed}; its history is in out/torture/${seed}, logs are in out/torture/world`,
+  )
 }

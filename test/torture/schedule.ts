@@ -1,11 +1,17 @@
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { compareTable } from '../../hack/demo/compare.ts'
 import { backfillManifest, pipelineManifest } from '../../hack/demo/manifests.ts'
 import { asSuperuser, OWNER, type Site } from '../../hack/demo/site.ts'
-import { quoteIdentifier, quoteTable } from '../../lib/sql.ts'
+import { quoteIdentifier } from '../../lib/sql.ts'
 import type { World } from '../cluster/world.ts'
 import { startFaults } from './faults.ts'
+import { watchSource } from './history/audit-sql.ts'
+import { checkHistory } from './history/check.ts'
+import { startRecorder, writeHistory } from './history/record.ts'
+import type { ClusterWatch } from './history/watch.ts'
 import { createRandom, type Random } from './random.ts'
+import { dropDatabases, removePipeline } from './remove.ts'
+import { comparePostgres, PIPELINE, settle } from './settle.ts'
 import { randomTables, type TortureTable } from './tables.ts'
 import { startWorkload, statement } from './workload.ts'
 
@@ -18,19 +24,44 @@ export interface Outcome {
   /** What was done to it, in order. */
   readonly log: readonly string[]
   readonly seconds: number
+  /** What the time went to, seconds. */
+  readonly phases: Readonly<Record<string, number>>
 }
 
-const PIPELINE = 'torture'
-/** How long a schedule may take to come to rest, seconds. */
-const PATIENCE = 240
+/** What all schedules of a run share. */
+export interface Run {
+  readonly world: World
+  readonly watch: ClusterWatch
+  /** Folder of the seeds' histories. */
+  readonly dir: string
+  createSite(name: string): Promise<Site>
+}
 
 /** One seeded schedule on a site of its own: writes, faults and backfills at random; then quiet, and the comparison. */
-export async function runSchedule(world: World, seed: string): Promise<Outcome> {
+export async function runSchedule(run: Run, seed: string): Promise<Outcome> {
+  const { world } = run
   const began = Date.now()
+  const phases: Record<string, number> = {}
+  let last = began
+  const lap = (name: string) => {
+    phases[name] = (Date.now() - last) / 1000
+    last = Date.now()
+  }
   const random = createRandom(seed)
-  const site = await world.createSite(`torture-${seed}`)
+  const site = await run.createSite(`torture-${seed}`)
   const tables = randomTables(random.fork('tables'), 1 + random.below(3), random.chance(0.25))
+  const maxConcurrentTables = 1 + random.below(3)
+  const recorder = await startRecorder({
+    world,
+    site,
+    watch: run.watch,
+    pipeline: PIPELINE,
+    tables,
+    owner: OWNER,
+    auditDestination: true,
+  })
   await makeTables(site, tables, random.fork('rows'))
+  lap('site')
   const workload = await startWorkload({
     url: site.sourceUrl,
     role: OWNER,
@@ -42,7 +73,14 @@ export async function runSchedule(world: World, seed: string): Promise<Outcome> 
     hugeRows: random.chance(0.3) ? 20_000 : 0,
   })
   const log: string[] = []
-  const faults = startFaults(world, site, random.fork('faults'))
+  const note = (what: string) => {
+    log.push(`${Date.now() - began} ${what}`)
+    recorder.struck(what)
+  }
+  const faults = startFaults(world, site, random.fork('faults'), note)
+  const failovers = world.failovers()
+  const reads = random.fork('reads')
+  const fromPrimary = tables.filter(({ keyless }) => keyless || reads.chance(0.5))
   try {
     await world.local.cluster.apply(
       pipelineManifest(site.namespace, PIPELINE, {
@@ -51,23 +89,40 @@ export async function runSchedule(world: World, seed: string): Promise<Outcome> 
         backfill: {
           chunkRows: 1 + random.below(15),
           parallelism: 1 + random.below(4),
-          maxConcurrentTables: 1 + random.below(3),
+          maxConcurrentTables,
         },
       }),
     )
-    log.push(...(await backfillAtRandom(world, site, tables, random.fork('backfills'))))
+    await backfillAtRandom(world, site, tables, fromPrimary, random.fork('backfills'), note)
+    await emptyLine(world, site)
   } finally {
-    log.push(...(await faults.stop()))
+    await faults.stop()
     await workload.stop()
   }
-  const divergences = await settle(world, site, tables)
-  if (divergences.length === 0) await site.remove()
+  lap('storm')
+  const divergences = await settle(world, site, tables, comparePostgres(site))
+  lap('settle')
+  const history = await recorder.finish({
+    maxConcurrentTables,
+    readFromPrimary: fromPrimary.map(({ schema, name }) => `${schema}.${name}`),
+    keyless: tables.filter(({ keyless }) => keyless).map(({ schema, name }) => `${schema}.${name}`),
+    failedOver: world.failovers() !== failovers,
+  })
+  await writeHistory(join(run.dir, seed), history)
+  divergences.push(...checkHistory(history))
+  lap('check')
+  if (divergences.length === 0) {
+    divergences.push(...(await removePipeline(world, site)))
+    await dropDatabases(world, site)
+    lap('remove')
+  }
   return {
     seed,
     divergences,
     transactions: workload.transactions(),
     log,
     seconds: (Date.now() - began) / 1000,
+    phases,
   }
 }
 
@@ -75,8 +130,9 @@ async function makeTables(site: Site, tables: readonly TortureTable[], random: R
   await asSuperuser(site.sourceUrl, async (client) => {
     await client.query(`GRANT CREATE ON SCHEMA public TO ${OWNER}`)
     await client.query(`SET ROLE ${quoteIdentifier(OWNER)}`)
-    for (const table of tables) {
+    for (const [index, table] of tables.entries()) {
       for (const sql of table.ddl) await client.query(sql)
+      await client.query(`RESET ROLE; ${watchSource(table, index)} SET ROLE ${quoteIdentifier(OWNER)}`)
       for (let i = 0; i < 60; i += 1) await client.query(statement(random, table)).catch(() => {})
     }
   })
@@ -90,17 +146,18 @@ async function backfillAtRandom(
   world: World,
   site: Site,
   tables: readonly TortureTable[],
+  fromPrimary: readonly TortureTable[],
   random: Random,
-): Promise<string[]> {
+  note: (what: string) => void,
+): Promise<void> {
   const { cluster } = world.local
-  const log: string[] = []
   const began = Date.now()
   const end = began + 3_000 + random.below(6_000)
   for (let number = 0; Date.now() < end; number += 1) {
     await sleep(random.below(2_000))
     if (random.chance(0.12)) {
       const left = random.pick(tables)
-      log.push(`${Date.now() - began} table ${left.name} is removed and added`)
+      note(`table ${left.name} is removed and added`)
       await setTables(
         world,
         site,
@@ -113,20 +170,21 @@ async function backfillAtRandom(
     const name = `adhoc-${number}`
     const action = random.pick(['DoNothing', 'Truncate', 'Drop'] as const)
     const scan = random.pick(['Auto', 'Key', 'Ctid'] as const)
-    const readFrom = random.pick(['Replica', 'Primary'] as const)
+    const readFrom =
+      table.keyless || (fromPrimary.includes(table) && random.chance(0.6)) ? 'Primary' : 'Replica'
     const manifest = backfillManifest(site.namespace, name, {
       pipelineRef: { name: PIPELINE },
       table: { schema: table.schema, name: table.name },
       destinationTable: action,
-      backfill: { scan, readFrom: table.keyless ? 'Primary' : readFrom },
+      backfill: { scan, readFrom },
       backoffLimit: 50,
     })
     await cluster.apply(manifest)
-    log.push(`${Date.now() - began} backfill ${name} of ${table.name}: ${action} ${scan} ${readFrom}`)
+    note(`backfill ${name} of ${table.name}: ${action} ${scan} ${readFrom}`)
     const end = random.weighted({ none: 60, cancel: 15, delete: 10, suspend: 15 })
     if (end === 'none') continue
     await sleep(random.below(2_500))
-    log.push(`${Date.now() - began} ${end} ${name}`)
+    note(`${end} ${name}`)
     const path = `/apis/millrace.dev/v1alpha1/namespaces/${site.namespace}/tablebackfills/${name}`
     if (end === 'delete') await cluster.remove(manifest)
     else await cluster.patch(path, { spec: end === 'cancel' ? { cancel: true } : { suspend: true } })
@@ -134,7 +192,18 @@ async function backfillAtRandom(
     await sleep(random.below(2_000))
     await cluster.patch(path, { spec: { suspend: false } })
   }
-  return log
+}
+
+/** What waits is called off when the storm ends, but for the first: it would only be more of the same, one after the other. */
+async function emptyLine({ local: { cluster } }: World, site: Site): Promise<void> {
+  const waiting = (await cluster.backfills(site.namespace)).filter(
+    ({ metadata, status }) => status?.phase === 'Queued' && metadata.name.startsWith('adhoc'),
+  )
+  for (const { metadata } of waiting.slice(1))
+    await cluster.patch(
+      `/apis/millrace.dev/v1alpha1/namespaces/${site.namespace}/tablebackfills/${metadata.name}`,
+      { spec: { cancel: true } },
+    )
 }
 
 async function setTables(world: World, site: Site, tables: readonly TortureTable[]): Promise<void> {
@@ -142,76 +211,4 @@ async function setTables(world: World, site: Site, tables: readonly TortureTable
   await world.local.cluster.patch(path, {
     spec: { tables: tables.map(({ schema, name }) => ({ schema, name })) },
   })
-}
-
-/** Waits until nothing moves any more and both sides are equal; returns what is not, and why it thinks so. */
-async function settle(world: World, site: Site, tables: readonly TortureTable[]): Promise<string[]> {
-  await makeWhole(world, site, tables)
-  const deadline = Date.now() + PATIENCE * 1000
-  for (;;) {
-    const found = await differences(world, site, tables)
-    if (found.length === 0) return []
-    if (Date.now() > deadline) return found
-    await sleep(500)
-  }
-}
-
-/** Where a cancel or a stop has left a table without its whole history, a person would copy it again; so does this. */
-async function makeWhole(world: World, site: Site, tables: readonly TortureTable[]): Promise<void> {
-  const { cluster } = world.local
-  const deadline = Date.now() + PATIENCE * 1000
-  const asked = new Map<string, number>()
-  for (;;) {
-    const status = (await cluster.pipeline(site.namespace, PIPELINE))?.status
-    const backfills = await cluster.backfills(site.namespace)
-    const busy = backfills.filter(
-      ({ status }) => !['Streaming', 'Cancelled', 'Failed'].includes(status?.phase ?? ''),
-    )
-    const broken = tables.filter((table) => {
-      const known = status?.tables?.find(({ schema, name }) => schema === table.schema && name === table.name)
-      return known?.historyComplete === false || known?.state === 'Failed'
-    })
-    if (busy.length === 0 && broken.length === 0) return
-    if (Date.now() > deadline) return
-    for (const table of broken) {
-      if (busy.some(({ spec }) => spec.table.name === table.name)) continue
-      const times = (asked.get(table.name) ?? 0) + 1
-      if (times > 5) return
-      asked.set(table.name, times)
-      await cluster.apply(
-        backfillManifest(site.namespace, `whole-${tables.indexOf(table)}-${times}`, {
-          pipelineRef: { name: PIPELINE },
-          table: { schema: table.schema, name: table.name },
-          destinationTable: 'Truncate',
-          ...(table.keyless && { backfill: { scan: 'Ctid' as const, readFrom: 'Primary' as const } }),
-          backoffLimit: 50,
-        }),
-      )
-    }
-    await sleep(500)
-  }
-}
-
-async function differences(world: World, site: Site, tables: readonly TortureTable[]): Promise<string[]> {
-  const found: string[] = []
-  const { cluster } = world.local
-  const status = (await cluster.pipeline(site.namespace, PIPELINE))?.status
-  for (const table of tables) {
-    const known = status?.tables?.find(({ schema, name }) => schema === table.schema && name === table.name)
-    const label = quoteTable(table)
-    if (known?.state !== 'Streaming') found.push(`${label} is ${known?.state}: ${known?.message}`)
-    if (known?.historyComplete !== true) found.push(`${label} historyComplete is ${known?.historyComplete}`)
-    try {
-      const result = await compareTable(site.sourceUrl, site.destinationUrl, {
-        source: table,
-        destination: table,
-        key: table.keyless ? [...table.key, ...Object.keys(table.values)] : table.key,
-      })
-      if (result.different > 0)
-        found.push(`${label}: ${result.different} of ${result.rows} rows differ`, ...result.examples)
-    } catch (error) {
-      found.push(`${label} cannot be compared: ${error}`)
-    }
-  }
-  return found
 }

@@ -67,6 +67,9 @@ const stamp = (random: Random) =>
 const json = (random: Random) =>
   random.pick(['NULL', `'{"a": [1, null, "x"]}'`, `'"\\u0041"'`, "'null'", "'1e400'", `'{"b":1,"a":2}'`])
 
+/** Column of tables with a key; whoever makes the tables makes the sequence `torture.revision` too. */
+export const REVISION = 'rev'
+
 type Maker = (name: string) => TortureTable
 
 function make(
@@ -84,17 +87,21 @@ function make(
 ): TortureTable {
   const schema = options.schema ?? 'public'
   const table = quoteTable({ schema, name })
+  const keyless = options.keyless ?? false
+  // Each write gives a row another revision, so that no two versions of a row are the same.
+  const [first = '', ...rest] = options.columns
+  const columns = keyless ? options.columns : [first, `${REVISION} bigint`, ...rest]
   return {
     schema,
     name,
     key: options.key,
-    keyless: options.keyless ?? false,
+    keyless,
     ddl: [
       `CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(schema)}`,
-      `CREATE TABLE ${table} (${options.columns.join(', ')})${options.suffix ?? ''}`,
+      `CREATE TABLE ${table} (${columns.join(', ')})${options.suffix ?? ''}`,
       ...(options.after?.(table) ?? []),
     ],
-    values: options.values,
+    values: keyless ? options.values : { ...options.values, [REVISION]: () => `nextval('torture.revision')` },
     keyAt: options.keyAt,
     keySpace: 40,
   }

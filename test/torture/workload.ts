@@ -1,7 +1,7 @@
 import { Client } from 'pg'
 import { quoteIdentifier, quoteTable } from '../../lib/sql.ts'
 import type { Random } from './random.ts'
-import type { TortureTable } from './tables.ts'
+import { REVISION, type TortureTable } from './tables.ts'
 
 /** What the workload may do besides row changes. */
 export interface WorkloadOptions {
@@ -151,11 +151,11 @@ export function statement(random: Random, table: TortureTable): string {
     case 'delete':
       return `DELETE FROM ${target} WHERE ${here}`
     case 'key':
-      return `UPDATE ${target} SET ${keyTo(table, random.below(table.keySpace))} WHERE ${here}`
+      return `UPDATE ${target} SET ${keyTo(random, table, random.below(table.keySpace))} WHERE ${here}`
     case 'swap': {
       // A key moves away and another row takes its place, in one transaction.
       const other = random.below(table.keySpace)
-      return `UPDATE ${target} SET ${keyTo(table, table.keySpace + random.below(20))} WHERE ${here}; UPDATE ${target} SET ${keyTo(table, index)} WHERE ${where(table, other)}`
+      return `UPDATE ${target} SET ${keyTo(random, table, table.keySpace + random.below(20))} WHERE ${here}; UPDATE ${target} SET ${keyTo(random, table, index)} WHERE ${where(table, other)}`
     }
     default:
       return `UPDATE ${target} SET ${assign(random, table, [columns[0] ?? ''])}`
@@ -164,7 +164,8 @@ export function statement(random: Random, table: TortureTable): string {
 
 function assign(random: Random, table: TortureTable, columns: readonly string[]): string {
   const chosen = columns.length > 0 ? columns : Object.keys(table.values)
-  return chosen
+  const revision = REVISION in table.values ? [REVISION] : []
+  return [...new Set([...chosen, ...revision])]
     .map((name) => `${quoteIdentifier(name)} = ${table.values[name]?.(random) ?? 'NULL'}`)
     .join(', ')
 }
@@ -174,9 +175,10 @@ function where(table: TortureTable, index: number): string {
   return table.key.map((name, i) => `${quoteIdentifier(name)} = ${key[i]}`).join(' AND ')
 }
 
-function keyTo(table: TortureTable, index: number): string {
+function keyTo(random: Random, table: TortureTable, index: number): string {
   const key = table.keyAt(index)
-  return table.key.map((name, i) => `${quoteIdentifier(name)} = ${key[i]}`).join(', ')
+  const revision = REVISION in table.values ? [assign(random, table, [REVISION])] : []
+  return [...table.key.map((name, i) => `${quoteIdentifier(name)} = ${key[i]}`), ...revision].join(', ')
 }
 
 async function addColumn(

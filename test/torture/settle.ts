@@ -1,0 +1,121 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { compareTable } from '../../hack/demo/compare.ts'
+import { backfillManifest } from '../../hack/demo/manifests.ts'
+import type { Site } from '../../hack/demo/site.ts'
+import { quoteTable } from '../../lib/sql.ts'
+import type { World } from '../cluster/world.ts'
+import type { TortureTable } from './tables.ts'
+
+export const PIPELINE = 'torture'
+/** How long a schedule may take to come to rest, seconds. */
+const PATIENCE = 240
+const POLL_MILLISECONDS = 300
+/** Copies that a person would ask for of one table before giving up. */
+const MOST_COPIES = 5
+/** What the Pipeline shows may be a moment old; milliseconds. */
+const STALE_MILLISECONDS = 1_500
+
+type Compare = (
+  table: TortureTable,
+) => Promise<{ rows: number; different: number; examples: readonly string[] }>
+
+/** Compares a table of a PostgreSQL destination with its source. */
+export const comparePostgres =
+  (site: Site): Compare =>
+  (table) =>
+    compareTable(site.sourceUrl, site.destinationUrl, {
+      source: table,
+      destination: table,
+      key: identity(table),
+    })
+
+/** Columns that tell rows apart, as far as any do. */
+export const identity = (table: TortureTable): string[] =>
+  table.keyless ? [...table.key, ...Object.keys(table.values)] : [...table.key]
+
+/**
+ * Waits until nothing moves any more and both sides are equal; returns what is not, and why the Pipeline thinks so. Where a
+ * cancel or a stop has left a table without its whole history, a person would copy it again; so does this.
+ */
+export async function settle(
+  world: World,
+  site: Site,
+  tables: readonly TortureTable[],
+  compare: Compare,
+): Promise<string[]> {
+  const deadline = Date.now() + PATIENCE * 1000
+  await makeWhole(world, site, tables, deadline)
+  for (;;) {
+    const found = await differences(world, site, tables, compare)
+    if (found.length === 0 || Date.now() > deadline) return found
+    await sleep(POLL_MILLISECONDS)
+  }
+}
+
+async function makeWhole(
+  world: World,
+  site: Site,
+  tables: readonly TortureTable[],
+  deadline: number,
+): Promise<void> {
+  const { cluster } = world.local
+  const asked = new Map<string, number>()
+  let quietSince: number | undefined
+  for (;;) {
+    const status = (await cluster.pipeline(site.namespace, PIPELINE))?.status
+    const backfills = await cluster.backfills(site.namespace)
+    const busy = backfills.filter(
+      ({ status }) => !['Streaming', 'Verified', 'Cancelled', 'Failed'].includes(status?.phase ?? ''),
+    )
+    const broken = tables.filter((table) => {
+      const known = status?.tables?.find(({ schema, name }) => schema === table.schema && name === table.name)
+      return known?.historyComplete === false || known?.state === 'Failed'
+    })
+    if ((busy.length === 0 && broken.length === 0) || Date.now() > deadline) return
+    quietSince = busy.length === 0 ? (quietSince ?? Date.now()) : undefined
+    if (busy.length === 0 && Date.now() - (quietSince ?? 0) < STALE_MILLISECONDS) {
+      await sleep(POLL_MILLISECONDS)
+      continue
+    }
+    for (const table of broken) {
+      if (busy.some(({ spec }) => spec.table.name === table.name)) continue
+      const times = (asked.get(table.name) ?? 0) + 1
+      if (times > MOST_COPIES) return
+      asked.set(table.name, times)
+      await cluster.apply(
+        backfillManifest(site.namespace, `whole-${tables.indexOf(table)}-${times}`, {
+          pipelineRef: { name: PIPELINE },
+          table: { schema: table.schema, name: table.name },
+          destinationTable: 'Truncate',
+          ...(table.keyless && { backfill: { scan: 'Ctid' as const, readFrom: 'Primary' as const } }),
+          backoffLimit: 50,
+        }),
+      )
+    }
+    await sleep(POLL_MILLISECONDS)
+  }
+}
+
+async function differences(
+  world: World,
+  site: Site,
+  tables: readonly TortureTable[],
+  compare: Compare,
+): Promise<string[]> {
+  const found: string[] = []
+  const status = (await world.local.cluster.pipeline(site.namespace, PIPELINE))?.status
+  for (const table of tables) {
+    const known = status?.tables?.find(({ schema, name }) => schema === table.schema && name === table.name)
+    const label = quoteTable(table)
+    if (known?.state !== 'Streaming') found.push(`${label} is ${known?.state}: ${known?.message}`)
+    if (known?.historyComplete !== true) found.push(`${label} historyComplete is ${known?.historyComplete}`)
+    try {
+      const result = await compare(table)
+      if (result.different > 0)
+        found.push(`${label}: ${result.different} of ${result.rows} rows differ`, ...result.examples)
+    } catch (error) {
+      found.push(`${label} cannot be compared: ${error}`)
+    }
+  }
+  return found
+}
