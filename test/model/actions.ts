@@ -3,7 +3,7 @@ import { isTerminal } from '../../operator/backfill/facts.ts'
 import { deleteBackfill, putBackfill, putPipeline } from './kube.ts'
 import { controlJobs, makeBackfill, operate } from './operator.ts'
 import type { Process } from './process.ts'
-import { endIdle, shuffled } from './sql.ts'
+import { endIdle, shuffled, TYPES } from './sql.ts'
 import { kill, startApply, startCapture } from './workers.ts'
 import { world } from './world.ts'
 
@@ -241,12 +241,15 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
   },
   retype() {
     const { source } = world()
-    if (!source.isQuietTable() || readers() > 0 || source.catalog().type !== 'text') return undefined
-    source.define(
-      { type: 'character varying', file: source.catalog().file + 1, rewrite: 'empty' },
-      (row) => ({ ...row, v: `${row.v}!` }),
-    )
-    return 'ALTER TABLE ALTER v TYPE varchar USING v || ‘!’'
+    const { file, retypes } = source.catalog()
+    // Never back to a type that it had: there and back between two looks is no different from a VACUUM FULL.
+    const type = Object.values(TYPES)[retypes + 2]
+    if (!source.isQuietTable() || readers() > 0 || type === undefined) return undefined
+    source.define({ type, retypes: retypes + 1, file: file + 1, rewrite: 'empty' }, (row) => ({
+      ...row,
+      v: `${row.v}!`,
+    }))
+    return `ALTER TABLE ALTER v TYPE ${type} USING v || ‘!’`
   },
   loseSlot(number) {
     const { slot } = state()

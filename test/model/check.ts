@@ -1,5 +1,5 @@
 import type { Batch } from '../../workers/destination/destination.ts'
-import type { LedgerTable } from '../../workers/destination/ledger.ts'
+import type { ClosedFacts, LedgerTable } from '../../workers/destination/ledger.ts'
 import { comparePositions, formatPosition, type Position } from '../../workers/source/position.ts'
 import { KEYS, type Row } from './source.ts'
 import type { StoredRow } from './store.ts'
@@ -19,6 +19,7 @@ export interface Check {
   gaveFree(): void
   acted(uid: string, action: string): void
   copied(uid: string): void
+  closed(facts: ClosedFacts): void
   applied(row: LedgerTable, batch: Batch): void
   drained(uid: string, release: Position): void
   /** Source and destination, once everything is at rest. Undefined: equal, as far as it is promised. */
@@ -140,6 +141,12 @@ export function createCheck(): Check {
       check.stale = false
     },
     copied() {},
+    closed({ uid, code, message }) {
+      // Neither is ever taken back, so that it is true at any time after it was.
+      if (code !== 'Cancelled' || !/ was (deleted|cancelled)$/.test(message)) return
+      const object = [...world().cluster.backfills.values()].find(({ metadata }) => metadata.uid === uid)
+      if (object && !object.spec.cancel) fault('R8', `${uid} was closed (${message}), and it is there`)
+    },
     applied(_row, batch) {
       if (batch.truncate) check.cleared = true
     },
@@ -162,7 +169,7 @@ export function createCheck(): Check {
       if (state.catalogs.some((each) => each.end > end)) return
       // Nor does a type that changed during the copy show in the log; the table stops once capture has seen it (rule R20).
       const { holdLSN } = world().store.backfills.get(uid) ?? { holdLSN: 0n }
-      if (catalogAt(holdLSN).type !== catalogAt(end).type) return
+      if (catalogAt(holdLSN).retypes !== catalogAt(end).retypes) return
       const found = compare(rowsAt(end), true, touched)
       if (found) fault('drained too early', found)
     },

@@ -188,7 +188,7 @@ async function rest(): Promise<string | undefined> {
       if (round > MOST_ROUNDS) return `hang: it never comes to rest (${situation()})`
       continue
     }
-    if (isAtRest() && (at.source.catalog().type === 'text' || at.clock.now() > began + LOOKED)) {
+    if (isAtRest() && (at.source.catalog().retypes === 0 || at.clock.now() > began + LOOKED)) {
       const asked = askForCopy()
       if (!asked) return undefined
       at.log.push(asked)

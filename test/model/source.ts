@@ -52,6 +52,8 @@ export interface Catalog {
   readonly wide: boolean
   /** Type of column v. */
   readonly type: string
+  /** How often it was changed. */
+  readonly retypes: number
   readonly file: number
   /** What the rewrite did that made this file: old snapshots see nothing in it, or rows elsewhere. */
   readonly rewrite: 'none' | 'empty' | 'shuffle'
@@ -314,7 +316,7 @@ export function createSource(profile: Profile) {
     )
   }
 
-  state.catalogs.push({ end: 0n, wide: false, type: 'text', file: 1, rewrite: 'none' })
+  state.catalogs.push({ end: 0n, wide: false, type: 'text', retypes: 0, file: 1, rewrite: 'none' })
   state.states.push({ end: 0n, rows: new Map() })
   const first = begin()
   for (let index = 0; index < profile.seedRows; index += 1) {

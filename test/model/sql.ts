@@ -550,7 +550,13 @@ function relation(): Answer {
   })
 }
 
-const TYPES: Readonly<Record<string, string>> = { 23: 'integer', 25: 'text', 1043: 'character varying' }
+/** Names of types by oid; the third and later ones are what a column of text may be changed to. */
+export const TYPES: Readonly<Record<string, string>> = {
+  23: 'integer',
+  25: 'text',
+  1043: 'character varying',
+  3802: 'jsonb',
+}
 
 function typeNames(_: ServerSession, values: readonly (string | null)[]): Answer {
   const items = (text: string | null | undefined) => (text ?? '').replace(/[{}]/g, '').split(',')

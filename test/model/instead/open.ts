@@ -157,6 +157,7 @@ function recordHeld(row: LedgerTable, hold: HeldFacts): LedgerTable {
 
 function closeBackfill(closed: ClosedFacts): LedgerBackfill {
   const { uid, name, action, table, code, message } = closed
+  world().check.closed(closed)
   const known = store().backfills.get(uid)
   const facts = { state: 'closed', closeCode: code, closeMessage: message } as const
   if (!known) {

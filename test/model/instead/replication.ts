@@ -19,7 +19,7 @@ import type { LSN } from '../../../workers/source/lsn.ts'
 import { postgresError } from '../../../workers/source/postgres-errors.ts'
 import { call, currentProcess, later } from '../process.ts'
 import { type Catalog, type Change, OID, type Row, type Transaction } from '../source.ts'
-import { SqlError } from '../sql.ts'
+import { SqlError, TYPES } from '../sql.ts'
 import { world } from '../world.ts'
 
 // Stands in for workers/capture/replication.ts: the slot of the simulated primary, and what its stream brings.
@@ -184,13 +184,15 @@ export async function startReplication(
   }
 }
 
+const oidOf = (type: string) => Number(Object.keys(TYPES).find((oid) => TYPES[oid] === type))
+
 const identity = () => (world().profile.keyless || world().profile.full ? 'f' : 'd')
 
 function columnsOf({ wide, type }: Catalog): TestColumn[] {
   const isFull = identity() === 'f'
   return [
     { name: 'k', typeOid: 23, identity: true },
-    { name: 'v', typeOid: type === 'text' ? 25 : 1043, identity: isFull },
+    { name: 'v', typeOid: oidOf(type), identity: isFull },
     { name: 't', typeOid: 25, identity: isFull },
     ...(wide ? [{ name: 'd', typeOid: 23, identity: isFull }] : []),
   ]
