@@ -21,7 +21,7 @@ import {
 import { createLargeTable } from './tables.ts'
 
 const stage = useStage('kills')
-const ROWS = Number(process.env.E2E_KILL_ROWS ?? 3_000_000)
+const ROWS = Number(process.env.E2E_KILL_ROWS ?? 1_000_000)
 
 /** Chunks of one backfill that are done, and when, straight from the ledger. */
 async function doneChunks(uid: string): Promise<Map<string, string>> {
