@@ -44,6 +44,10 @@ const EFFECTS = [
   'destination.action',
   'destination.chunk',
   'destination.commit',
+  // each request to the Data API that begins a statement, and each that writes or deletes in S3
+  'redshift.statement',
+  'redshift.put',
+  'redshift.remove',
   // apply
   'apply.reread',
   // Kubernetes
@@ -71,7 +75,8 @@ const POINTS = [
 
 export type Failpoint = `${Effect}.before` | `${Effect}.after` | (typeof POINTS)[number]
 
-const FAILPOINTS: readonly Failpoint[] = [
+/** All that there are. */
+export const FAILPOINTS: readonly Failpoint[] = [
   ...EFFECTS.flatMap((effect) => [`${effect}.before`, `${effect}.after`] as const),
   ...POINTS,
 ]

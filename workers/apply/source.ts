@@ -1,5 +1,6 @@
 import type { PipelineSpec } from '../../crds/pipeline.ts'
 import { MillraceError } from '../../lib/errors.ts'
+import { around } from '../../lib/failpoints.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Secrets } from '../runtime/context.ts'
 import { readTableDefinition } from '../source/catalog.ts'
@@ -76,7 +77,7 @@ export function createSourceReader({ spec, names, secrets, log }: SourceReaderOp
       await prove(connection, target, signal)
       if (!(await pastOnReplica(connection, request, signal))) return undefined
       const table = await definition(connection, request.table, undefined)
-      return await readAgain(connection, table, request, false)
+      return await around('apply.reread', () => readAgain(connection, table, request, false))
     })
   }
 
@@ -97,14 +98,16 @@ export function createSourceReader({ spec, names, secrets, log }: SourceReaderOp
       return await sessions.use(primary, signal, async (connection) => {
         await pastOnPrimary(connection, request, signal)
         const table = await definition(connection, request.table, undefined)
-        const found = await readAgain(connection, table, request, true)
+        const found = await around('apply.reread', () => readAgain(connection, table, request, true))
         if (found) return found
         throw new MillraceError('Internal', 'the primary lacks nothing by definition')
       })
     },
 
     writeRelease: (uid, table, signal) =>
-      sessions.use(primary, signal, (connection) => writeRelease(connection, names, { uid, table })),
+      sessions.use(primary, signal, (connection) =>
+        around('watermark.release', () => writeRelease(connection, names, { uid, table })),
+      ),
 
     close: () => sessions.close(),
   }

@@ -9,6 +9,8 @@ import type {
   GetStatementResultCommandOutput,
 } from '@aws-sdk/client-redshift-data'
 import type { RedshiftDestination } from '../../../crds/redshift.ts'
+import { MillraceError } from '../../../lib/errors.ts'
+import { around, type Effect } from '../../../lib/failpoints.ts'
 import { sleep } from '../../../lib/sleep.ts'
 import type { Secrets } from '../../runtime/context.ts'
 
@@ -58,8 +60,14 @@ export async function openDataApi({ destination, secrets }: AwsOptions): Promise
   })
   const withSignal = (signal: AbortSignal) => ({ abortSignal: signal })
   return {
-    execute: (input, signal) => client.send(new sdk.ExecuteStatementCommand(input), withSignal(signal)),
-    batch: (input, signal) => client.send(new sdk.BatchExecuteStatementCommand(input), withSignal(signal)),
+    execute: (input, signal) =>
+      lossy('redshift.statement', () =>
+        client.send(new sdk.ExecuteStatementCommand(input), withSignal(signal)),
+      ),
+    batch: (input, signal) =>
+      lossy('redshift.statement', () =>
+        client.send(new sdk.BatchExecuteStatementCommand(input), withSignal(signal)),
+      ),
     describe: (input, signal) => client.send(new sdk.DescribeStatementCommand(input), withSignal(signal)),
     result: (input, signal) => client.send(new sdk.GetStatementResultCommand(input), withSignal(signal)),
     cancel: (input, signal) => client.send(new sdk.CancelStatementCommand(input), withSignal(signal)),
@@ -88,7 +96,7 @@ export async function openObjects({ destination, secrets }: AwsOptions): Promise
       const input = { Bucket, Key, Body, ContentLength: Body.length }
       for (let attempt = 1; ; attempt += 1) {
         try {
-          await client.send(new sdk.PutObjectCommand(input), { abortSignal })
+          await lossy('redshift.put', () => client.send(new sdk.PutObjectCommand(input), { abortSignal }))
           return
         } catch (error) {
           // Another request about the same place was at work, which the SDK does not take for a passing trouble.
@@ -103,7 +111,9 @@ export async function openObjects({ destination, secrets }: AwsOptions): Promise
       for (let from = 0; from < keys.length; from += DELETED_AT_ONCE) {
         const Objects = keys.slice(from, from + DELETED_AT_ONCE).map((Key) => ({ Key }))
         const input = { Bucket, Delete: { Objects, Quiet: true } }
-        await client.send(new sdk.DeleteObjectsCommand(input), { abortSignal })
+        await lossy('redshift.remove', () =>
+          client.send(new sdk.DeleteObjectsCommand(input), { abortSignal }),
+        )
       }
     },
     async *olderThan(Prefix, time, abortSignal) {
@@ -119,6 +129,13 @@ export async function openObjects({ destination, secrets }: AwsOptions): Promise
     },
     close: () => client.destroy(),
   }
+}
+
+/** A failpoint here is a request or an answer that is lost, which no error of ours must be taken for. */
+async function lossy<T>(effect: Effect, work: () => Promise<T>): Promise<T> {
+  return await around(effect, work).catch((error) => {
+    throw error instanceof MillraceError ? new Error(error.message) : error
+  })
 }
 
 const CREDENTIALS_FIELD = 'spec.destination.redshift.credentialsSecretRef'
