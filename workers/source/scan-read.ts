@@ -1,9 +1,9 @@
-import { to as copyTo } from 'pg-copy-streams'
 import { MillraceError } from '../../lib/errors.ts'
 import { quoteTable } from '../../lib/sql.ts'
 import type { ChunkRange } from '../destination/ledger.ts'
 import { fromClause } from './catalog.ts'
 import type { Connection } from './connect.ts'
+import { copyOut } from './copy-out.ts'
 import { type LSN, parseLSN } from './lsn.ts'
 import { sqlState } from './postgres-errors.ts'
 import { type ColumnExpression, copyStatement, rangeBounds, setBounds } from './scan-sql.ts'
@@ -35,7 +35,7 @@ export async function* readChunk(connection: Connection, query: ChunkQuery): Asy
   const { definition, range, expression, copyOptions } = query
   const statement = copyStatement(definition, range, expression, copyOptions)
   try {
-    for await (const bytes of connection.client.query(copyTo(statement))) yield bytes as Buffer
+    for await (const bytes of connection.client.query(copyOut(statement))) yield bytes
   } catch (error) {
     throw scanFailure(connection.failure(error))
   }
