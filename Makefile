@@ -36,7 +36,7 @@ torture: $(INSTALLED) ## Run SEEDS=n seeded schedules of writes, faults and back
 model: $(INSTALLED) ## Run SCHEDULES=n random schedules of the real workers in a simulated world, from SEED=s on
 	@node test/model/main.ts $(or $(SCHEDULES),25000)
 
-mutants: $(INSTALLED) ## Take the safeguards away, one at a time in a copy, and show which test notices; ONLY=R10 KIND=model
+mutants: $(INSTALLED) ## Take the safeguards away, one at a time in a copy, and show which test notices; ONLY=R10 KIND=model JOBS=2
 	@hack/packages.sh
 	@node test/mutants/main.ts
 

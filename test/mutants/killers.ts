@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Killer } from './mutant.ts'
 
@@ -11,22 +12,23 @@ export interface Verdict {
   readonly seed?: number
 }
 
-/**
- * Runs a test in a tree.
- *
- * @param seed the only schedule of the model to be run; all when not given
- */
-export async function attack(killer: Killer, dir: string, seed?: number): Promise<Verdict> {
-  return killer.kind === 'model' ? await runModel(killer, dir, seed) : await runTest(killer, dir)
+type ModelKiller = Extract<Killer, { kind: 'model' }>
+type TestKiller = Exclude<Killer, { kind: 'model' }>
+
+/** Runs the test that should notice, in a tree. */
+export async function attack(killer: Killer, dir: string): Promise<Verdict> {
+  if (killer.kind === 'model') return await runModel(killer, dir, undefined)
+  const [verdict] = await runTests([killer], dir)
+  return verdict as Verdict
 }
 
-async function runModel(
-  killer: Extract<Killer, { kind: 'model' }>,
-  dir: string,
-  seed: number | undefined,
-): Promise<Verdict> {
+/** Runs one schedule of the model again. */
+export function attackAgain(killer: ModelKiller, dir: string, seed: number): Promise<Verdict> {
+  return runModel(killer, dir, seed)
+}
+
+async function runModel(killer: ModelKiller, dir: string, seed: number | undefined): Promise<Verdict> {
   const { code, output } = await run(
-    process.execPath,
     ['test/model/main.ts', String(seed === undefined ? killer.schedules : 1)],
     dir,
     { PROFILE: JSON.stringify(killer.profile), SHRINK: '0', SEED: String(seed ?? 1) },
@@ -41,29 +43,61 @@ async function runModel(
   }
 }
 
-async function runTest(killer: Exclude<Killer, { kind: 'model' }>, dir: string): Promise<Verdict> {
-  const { kind, file, name } = killer
-  const named = name === '' ? [] : ['-t', name]
+/** What vitest reports of a run. */
+interface Report {
+  readonly testResults: readonly {
+    readonly message: string
+    readonly assertionResults: readonly {
+      readonly fullName: string
+      readonly status: string
+      readonly failureMessages: readonly string[]
+    }[]
+  }[]
+}
+
+/** Runs tests of one file at once; verdicts in the order of the tests. */
+export async function runTests(killers: readonly TestKiller[], dir: string): Promise<Verdict[]> {
+  const [first] = killers
+  if (!first) return []
+  const report = join(dir, 'mutants-report.json')
+  await rm(report, { force: true })
+  const names = killers.map(({ name }) => name.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  const only = names.includes('') ? [] : ['-t', names.join('|')]
   const { output } = await run(
-    process.execPath,
-    [join(dir, 'node_modules/vitest/vitest.mjs'), 'run', '--project', kind, file, ...named],
+    [
+      join(dir, 'node_modules/vitest/vitest.mjs'),
+      ...['run', '--project', first.kind, '--reporter', 'json', '--outputFile', report],
+      ...[first.file, ...only],
+    ],
     dir,
     { NO_COLOR: '1' },
   )
-  const tests = /^\s*Tests\s+(.*)$/m.exec(output)?.[1] ?? ''
-  if (/\d+ failed/.test(tests)) return { failed: true, said: /(?:×|FAIL)\s+(.*)/.exec(output)?.[1] ?? '' }
-  if (/\d+ passed/.test(tests)) return { failed: false, said: '' }
-  return { failed: undefined, said: output.slice(-2_000) }
+  const content = await readFile(report, 'utf8').catch(() => undefined)
+  if (content === undefined) return killers.map(() => ({ failed: undefined, said: output.slice(-2_000) }))
+  const { testResults } = JSON.parse(content) as Report
+  const tests = testResults.flatMap(({ assertionResults }) => assertionResults)
+  return killers.map(({ name }) => {
+    const own = tests.filter(({ fullName, status }) => status !== 'skipped' && fullName.includes(name))
+    const failure = own.find(({ status }) => status === 'failed')
+    if (failure) {
+      const [why = ''] = failure.failureMessages
+      return { failed: true, said: `${failure.fullName}: ${why.split('\n')[0]}` }
+    }
+    // A file that cannot be loaded has no tests.
+    const said = testResults.map(({ message }) => message).join('\n')
+    return own.some(({ status }) => status === 'passed')
+      ? { failed: false, said: '' }
+      : { failed: undefined, said: said || output.slice(-2_000) }
+  })
 }
 
 function run(
-  command: string,
   args: readonly string[],
   cwd: string,
   env: Readonly<Record<string, string>>,
 ): Promise<{ code: number; output: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
+    const child = spawn(process.execPath, args, {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -3,6 +3,9 @@ import { edit, integration, type Mutant, model, unit } from './mutant.ts'
 // Worlds in which one thing matters: what is rare otherwise is made frequent, and what would hide it is left out.
 const LONG = { commit: 2, begin: 6, write: 12 }
 const SLOW = { replay: 1.5 }
+const RETYPE = { retype: 0.6 }
+/** Many transactions, many backfills. */
+const BUSY = { commit: 16, begin: 12, write: 24, adhoc: 4, backfill: 60 }
 const REPLICA = { readFrom: 'Replica', seedRows: 4 } as const
 const PRIMARY = { readFrom: 'Primary', seedRows: 4 } as const
 
@@ -61,7 +64,7 @@ const INVARIANTS: readonly Mutant[] = [
       'await waitForOlderTransactions(control, {',
       'if (control === undefined) await waitForOlderTransactions(control, {',
     ]),
-    killer: integration('backfill-hold', 'once all that ran at the hold has ended there'),
+    killer: model(300, { ...PRIMARY, actions: ['Truncate'], backfills: 3, weights: { ...BUSY, visible: 1 } }),
   },
   {
     rule: 'I3',
@@ -188,7 +191,7 @@ const JOINING: readonly Mutant[] = [
         'controlOf(message, formatLSN((message as never as { lsn: bigint }).lsn))',
       ],
     ),
-    killer: model(300, { ...REPLICA, weights: { ...SLOW, visible: 4 } }),
+    killer: unit('workers/capture/changes.test.ts', 'carry the end of the commit'),
   },
   {
     rule: 'R4',
@@ -263,7 +266,7 @@ const JOINING: readonly Mutant[] = [
       'chunks.replace(chunk, await ledger.splitChunk(fence, row.plan, chunk.chunk, ranges, signal))',
       'chunks.replace(chunk, [...ranges].map((range) => ({ ...chunk, range })), void ledger)',
     ]),
-    killer: integration('backfill-faults', 'ends a query that is in the way of its replay'),
+    killer: model(300, { ...REPLICA, scans: ['Key'], weights: { rewrite: 3, truncate: 2 } }),
   },
   {
     rule: 'R7',
@@ -430,7 +433,7 @@ const APPLYING: readonly Mutant[] = [
       'return further.length === 0 ? definition :',
       'return further.length < 100 ? definition :',
     ]),
-    killer: integration('apply', 'that are younger than a change count as unchanged in it'),
+    killer: model(200, { seedRows: 4, weights: { addColumn: 1 } }),
   },
   {
     rule: 'R19',
@@ -448,13 +451,22 @@ const APPLYING: readonly Mutant[] = [
       'options.onChange(table, change, remember)',
       'remember()',
     ]),
-    killer: model(300, { seedRows: 4, weights: { retype: 3 } }),
+    killer: model(300, { seedRows: 4, weights: RETYPE }),
+  },
+  {
+    rule: 'R20',
+    without: 'never skipping, as known already, what was seen in the catalog',
+    edits: edit('workers/apply/facts.ts', [
+      "return line.control === 'changed' ? position : undefined",
+      'return undefined',
+    ]),
+    killer: unit('workers/apply/hold.test.ts', 'never skips one, and never moves back'),
   },
   {
     rule: 'R20',
     without: 'remembering what a table looks like before it joins',
     edits: edit('workers/capture/tables.ts', ['    await directory.save(signal)\n', '']),
-    killer: model(300, { seedRows: 4, weights: { retype: 6, killCapture: 12, write: 14 } }),
+    killer: model(300, { seedRows: 4, weights: { ...RETYPE, killCapture: 12, write: 14 } }),
   },
   {
     rule: 'R21',
@@ -463,7 +475,7 @@ const APPLYING: readonly Mutant[] = [
       '      return stopFacts(line.code, line.message)\n',
       '      return {}\n',
     ]),
-    killer: model(300, { seedRows: 4, weights: { retype: 3 } }),
+    killer: model(300, { seedRows: 4, weights: RETYPE }),
   },
   {
     rule: 'R21',
@@ -485,6 +497,15 @@ const GAPS: readonly Mutant[] = [
       "    case 'gap':\n      return {}\n",
     ]),
     killer: model(300, { seedRows: 4, weights: { loseSlot: 2 } }),
+  },
+  {
+    rule: 'R22',
+    without: 'ending a copy whose hold went with the log of another timeline',
+    edits: edit('workers/source/scan-server.ts', [
+      'if (logEnd >= holdLSN) return',
+      'if (logEnd >= 0n) return',
+    ]),
+    killer: unit('workers/source/scan-server.test.ts', 'ends a copy whose hold'),
   },
   {
     rule: 'R22',
@@ -520,7 +541,22 @@ const GAPS: readonly Mutant[] = [
       "if (incarnation !== '' && next.inc !== incarnation) {",
       "if (incarnation === 'x') {",
     ]),
-    killer: integration('apply-hold', 'a topic that was made anew stops the table'),
+    killer: model(300, { seedRows: 4, weights: { remakeTopic: 2 } }),
+  },
+  {
+    rule: 'R24',
+    without: 'noticing a topic that was made anew under a running capture',
+    edits: edit('workers/capture/ends.ts', ['if (first < known) anew', 'if (first < -known) anew']),
+    killer: model(300, { seedRows: 4, weights: { remakeTopic: 2 } }),
+  },
+  {
+    rule: 'R24',
+    without: 'remembering, after a crash, where a topic ended',
+    edits: edit('workers/capture/record.ts', [
+      'told.push([topic, incarnation, BigInt(end)])',
+      'told.length = 0',
+    ]),
+    killer: unit('workers/capture/record.test.ts', 'gives back the highest end'),
   },
   {
     rule: 'R25',

@@ -11,6 +11,7 @@ export interface Tree {
   readonly dir: string
   /** Makes the edits; returns what takes them back. */
   apply(edits: readonly Edit[]): Promise<() => Promise<void>>
+  remove(): Promise<void>
 }
 
 /** Copies what is in the index, as it is in the folder now. Packages are shared with the checkout. */
@@ -26,6 +27,7 @@ export async function copyTree(dir: string): Promise<Tree> {
   await symlink(resolve('node_modules'), join(dir, 'node_modules'))
   return {
     dir,
+    remove: () => rm(dir, { recursive: true, force: true }),
     async apply(edits) {
       const before = new Map<string, string>()
       const after = new Map<string, string>()
