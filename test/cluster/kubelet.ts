@@ -84,6 +84,7 @@ const NODE = 'processes'
 export const COMPILE_CACHE = join(tmpdir(), 'millrace-compile-cache')
 const SECRET_REFRESH = 1_000
 const RESTART_MILLISECONDS = 300
+const HEARTBEAT = 15_000
 /** More than the Job controller ever waits, milliseconds. */
 const LONG_AGO = 3_600_000
 
@@ -306,6 +307,14 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     await transport.call({ method: 'DELETE', path: podPath(pod), query }, stopped.signal).catch(() => {})
   }
 
+  // A node that is not heard of loses its pods after some minutes.
+  void (async () => {
+    while (!stopped.signal.aborted) {
+      await sleep(HEARTBEAT, undefined, { signal: stopped.signal, ref: false }).catch(() => {})
+      await markReady(transport, stopped.signal).catch(() => {})
+    }
+  })()
+
   const watching = watchForever<Pod>(
     transport,
     PODS,
@@ -339,16 +348,20 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
   const running = () => [...entries.values()].flatMap(shown)
   const strays = new Set<ChildProcess>()
 
+  // A Job replaces a pod only once that has failed, so it is said to have, as the pods of a lost node are.
+  async function lose(entry: Entry): Promise<void> {
+    await report(entry, { exited: 137 })
+    const query = { gracePeriodSeconds: '0' }
+    await transport.call({ method: 'DELETE', path: podPath(entry.pod), query }, stopped.signal)
+  }
+
   function partition(matches: (pod: RunningPod) => boolean): () => void {
     const cut = [...entries.values()].filter((entry) => !entry.cutOff && shown(entry).some(matches))
     const children = cut.flatMap(({ child }) => child ?? [])
     for (const child of children) strays.add(child)
     for (const entry of cut) {
       entry.cutOff = true
-      const query = { gracePeriodSeconds: '0' }
-      void transport
-        .call({ method: 'DELETE', path: podPath(entry.pod), query }, stopped.signal)
-        .catch(() => {})
+      void lose(entry).catch(() => {})
     }
     return () => {
       for (const child of children) {
@@ -384,10 +397,15 @@ async function registerNode(transport: Transport, signal: AbortSignal): Promise<
   await transport.call({ method: 'POST', path: '/api/v1/nodes', body }, signal).catch((error) => {
     if (rejectionOf(error)?.status !== 409) throw error
   })
+  await markReady(transport, signal)
+}
+
+async function markReady(transport: Transport, signal: AbortSignal): Promise<void> {
+  const lastHeartbeatTime = new Date().toISOString()
   const status = {
     capacity: { cpu: '64', memory: '256Gi', pods: '10000' },
     allocatable: { cpu: '64', memory: '256Gi', pods: '10000' },
-    conditions: [{ type: 'Ready', status: 'True', reason: 'Test', message: '' }],
+    conditions: [{ type: 'Ready', status: 'True', reason: 'Test', message: '', lastHeartbeatTime }],
   }
   await transport.call(
     {

@@ -13,12 +13,15 @@ import {
   type ProcessKubeletOptions,
   startProcessKubelet,
 } from './kubelet.ts'
+import { type Network, startNetwork } from './network.ts'
 
 /** A cluster whose pods are processes of this checkout, and the operator as one more process. */
 export interface LocalCluster {
   readonly cluster: Cluster
   readonly kubelet: ProcessKubelet
   readonly kubeconfig: string
+  /** Between pods and the API server. */
+  readonly network: Network
   readonly operator: { kill9(): Promise<void>; start(): void; readonly logFile: string }
   stop(): Promise<void>
 }
@@ -30,6 +33,8 @@ export interface PodOptions extends Pick<ProcessKubeletOptions, 'secretRefresh' 
     labels: Readonly<Record<string, string>>,
     namespace: string,
   ) => Readonly<Record<string, string>>
+  /** More environment for the operator. */
+  readonly operator?: Readonly<Record<string, string>>
 }
 
 const OPERATOR_NAMESPACE = 'millrace-system'
@@ -52,9 +57,11 @@ export async function startLocalCluster(dir: string, pods: PodOptions = {}): Pro
   const cluster = await connectCluster(plane.kubeconfig)
   await installCustomResources(cluster)
   await installRoles(cluster)
+  const { hostname, port } = new URL(plane.server)
+  const network = await startNetwork(hostname, Number(port))
   const kubelet = await startProcessKubelet({
     transport: cluster.transport,
-    server: plane.server,
+    server: `https://127.0.0.1:${network.port}`,
     caFile: plane.certificates.ca,
     dir,
     checkout: process.cwd(),
@@ -76,6 +83,7 @@ export async function startLocalCluster(dir: string, pods: PodOptions = {}): Pro
       KUBECONFIG: plane.kubeconfig,
       MILLRACE_PORT: '0',
       NODE_COMPILE_CACHE: COMPILE_CACHE,
+      ...pods.operator,
     },
   })
   operator.start()
@@ -94,6 +102,7 @@ export async function startLocalCluster(dir: string, pods: PodOptions = {}): Pro
     cluster,
     kubelet,
     kubeconfig: plane.kubeconfig,
+    network,
     operator,
     async stop() {
       stopped = true
@@ -101,6 +110,7 @@ export async function startLocalCluster(dir: string, pods: PodOptions = {}): Pro
       await operator.kill9()
       await controllerManager.kill9()
       cluster.close()
+      await network.close()
       await plane.stop()
     },
   }

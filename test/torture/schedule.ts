@@ -4,6 +4,7 @@ import { backfillManifest, pipelineManifest } from '../../hack/demo/manifests.ts
 import { asSuperuser, OWNER, type Site } from '../../hack/demo/site.ts'
 import { quoteIdentifier } from '../../lib/sql.ts'
 import type { World } from '../cluster/world.ts'
+import type { DestinationUnderTest } from './destinations.ts'
 import { startFaults } from './faults.ts'
 import { watchSource } from './history/audit-sql.ts'
 import { checkHistory } from './history/check.ts'
@@ -11,8 +12,8 @@ import { startRecorder, writeHistory } from './history/record.ts'
 import type { ClusterWatch } from './history/watch.ts'
 import { createRandom, type Random } from './random.ts'
 import { dropDatabases, removePipeline } from './remove.ts'
-import { comparePostgres, PIPELINE, settle } from './settle.ts'
-import { randomTables, type TortureTable } from './tables.ts'
+import { PIPELINE, settle } from './settle.ts'
+import type { TortureTable } from './tables.ts'
 import { startWorkload, statement } from './workload.ts'
 
 /** How one schedule ended. */
@@ -34,7 +35,7 @@ export interface Run {
   readonly watch: ClusterWatch
   /** Folder of the seeds' histories. */
   readonly dir: string
-  createSite(name: string): Promise<Site>
+  readonly destination: DestinationUnderTest
 }
 
 /** One seeded schedule on a site of its own: writes, faults and backfills at random; then quiet, and the comparison. */
@@ -48,19 +49,23 @@ export async function runSchedule(run: Run, seed: string): Promise<Outcome> {
     last = Date.now()
   }
   const random = createRandom(seed)
-  const site = await run.createSite(`torture-${seed}`)
-  const tables = randomTables(random.fork('tables'), 1 + random.below(3), random.chance(0.25))
+  const { destination } = run
+  const tables = destination.tables(random.fork('tables'))
   const maxConcurrentTables = 1 + random.below(3)
-  const recorder = await startRecorder({
-    world,
-    site,
-    watch: run.watch,
-    pipeline: PIPELINE,
-    tables,
-    owner: OWNER,
-    auditDestination: true,
+  const { site, recorder } = await world.gate.calm(async () => {
+    const site = await destination.createSite(`torture-${seed}`)
+    const recorder = await startRecorder({
+      world,
+      site,
+      watch: run.watch,
+      pipeline: PIPELINE,
+      tables,
+      owner: OWNER,
+      auditDestination: destination.audited,
+    })
+    await makeTables(site, tables, random.fork('rows'))
+    return { site, recorder }
   })
-  await makeTables(site, tables, random.fork('rows'))
   lap('site')
   const workload = await startWorkload({
     url: site.sourceUrl,
@@ -70,14 +75,14 @@ export async function runSchedule(run: Run, seed: string): Promise<Outcome> {
     sessions: 2 + random.below(3),
     truncates: random.chance(0.3),
     ddl: random.chance(0.3),
-    hugeRows: random.chance(0.3) ? 20_000 : 0,
+    hugeRows: random.chance(0.3) ? destination.hugeRows : 0,
   })
   const log: string[] = []
   const note = (what: string) => {
     log.push(`${Date.now() - began} ${what}`)
     recorder.struck(what)
   }
-  const faults = startFaults(world, site, random.fork('faults'), note)
+  const faults = startFaults(world, site, random.fork('faults'), note, destination.faults)
   const failovers = world.failovers()
   const reads = random.fork('reads')
   const fromPrimary = tables.filter(({ keyless }) => keyless || reads.chance(0.5))
@@ -91,6 +96,12 @@ export async function runSchedule(run: Run, seed: string): Promise<Outcome> {
           parallelism: 1 + random.below(4),
           maxConcurrentTables,
         },
+        queue: {
+          kafka: {
+            ...site.spec.queue.kafka,
+            ...(random.chance(0.3) && { retentionSeconds: random.below(3) }),
+          },
+        },
       }),
     )
     await backfillAtRandom(world, site, tables, fromPrimary, random.fork('backfills'), note)
@@ -100,20 +111,22 @@ export async function runSchedule(run: Run, seed: string): Promise<Outcome> {
     await workload.stop()
   }
   lap('storm')
-  const divergences = await settle(world, site, tables, comparePostgres(site))
+  const divergences = await settle(world, site, tables, (table) => destination.compare(site, table))
   lap('settle')
-  const history = await recorder.finish({
-    maxConcurrentTables,
-    readFromPrimary: fromPrimary.map(({ schema, name }) => `${schema}.${name}`),
-    keyless: tables.filter(({ keyless }) => keyless).map(({ schema, name }) => `${schema}.${name}`),
-    failedOver: world.failovers() !== failovers,
-  })
+  const history = await world.gate.calm(() =>
+    recorder.finish({
+      maxConcurrentTables,
+      readFromPrimary: fromPrimary.map(({ schema, name }) => `${schema}.${name}`),
+      keyless: tables.filter(({ keyless }) => keyless).map(({ schema, name }) => `${schema}.${name}`),
+      failedOver: world.failovers() !== failovers,
+    }),
+  )
   await writeHistory(join(run.dir, seed), history)
   divergences.push(...checkHistory(history))
   lap('check')
   if (divergences.length === 0) {
-    divergences.push(...(await removePipeline(world, site)))
-    await dropDatabases(world, site)
+    await removePipeline(world, site)
+    divergences.push(...(await world.gate.calm(() => dropDatabases(world, site))))
     lap('remove')
   }
   return {
@@ -166,6 +179,13 @@ async function backfillAtRandom(
       await sleep(random.below(3_000))
       await setTables(world, site, tables)
     }
+    if (random.chance(0.08)) {
+      const state = random.pick(['Paused', 'Stopped'] as const)
+      note(`the Pipeline is ${state}`)
+      await patchPipeline(world, site, { state })
+      await sleep(random.below(2_000))
+      await patchPipeline(world, site, { state: 'Running' })
+    }
     const table = random.pick(tables)
     const name = `adhoc-${number}`
     const action = random.pick(['DoNothing', 'Truncate', 'Drop'] as const)
@@ -177,6 +197,7 @@ async function backfillAtRandom(
       table: { schema: table.schema, name: table.name },
       destinationTable: action,
       backfill: { scan, readFrom },
+      ...(!table.keyless && random.chance(0.15) && { verify: 'AfterBackfill' as const }),
       backoffLimit: 50,
     })
     await cluster.apply(manifest)
@@ -206,9 +227,10 @@ async function emptyLine({ local: { cluster } }: World, site: Site): Promise<voi
     )
 }
 
-async function setTables(world: World, site: Site, tables: readonly TortureTable[]): Promise<void> {
+const setTables = (world: World, site: Site, tables: readonly TortureTable[]) =>
+  patchPipeline(world, site, { tables: tables.map(({ schema, name }) => ({ schema, name })) })
+
+async function patchPipeline(world: World, site: Site, spec: object): Promise<void> {
   const path = `/apis/millrace.dev/v1alpha1/namespaces/${site.namespace}/pipelines/${PIPELINE}`
-  await world.local.cluster.patch(path, {
-    spec: { tables: tables.map(({ schema, name }) => ({ schema, name })) },
-  })
+  await world.local.cluster.patch(path, { spec })
 }

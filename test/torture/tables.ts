@@ -192,9 +192,59 @@ const KEYLESS: Maker = (name) =>
     after: (table) => [`ALTER TABLE ${table} REPLICA IDENTITY FULL`],
   })
 
+/** What a warehouse holds as it is; what it does not hold is tested elsewhere. */
+const WAREHOUSE: readonly Maker[] = [
+  (name) =>
+    make(name, {
+      key: ['id'],
+      columns: ['id bigint PRIMARY KEY', 'n numeric(20,4)', 'small text', 'big text', 'at timestamptz'],
+      values: {
+        n: (r) => r.pick(['NULL', '0', '-1.5', '123456789012.25']),
+        small: oddText,
+        big: large,
+        at: (r) => r.pick(['NULL', 'now()', "'2026-01-01 00:00:00.000001+02'"]),
+      },
+      keyAt: (i) => [String(i - 10)],
+      after: (table) => [`ALTER TABLE ${table} ALTER big SET STORAGE EXTERNAL`],
+    }),
+  (name) =>
+    make(name, {
+      key: ['region', 'code'],
+      columns: [
+        'region integer',
+        'code text',
+        'flag boolean',
+        'd date',
+        'big text',
+        'PRIMARY KEY (region, code)',
+      ],
+      values: {
+        flag: (r) => r.pick(['NULL', 'true', 'false']),
+        d: (r) => r.pick(['NULL', "'2026-02-28'"]),
+        big: large,
+      },
+      keyAt: (i) => [String(i % 4), literal(`code ${i}`)],
+    }),
+  (name) =>
+    make(name, {
+      key: ['k'],
+      columns: ['k text PRIMARY KEY', 'v text', 'big text'],
+      values: { v: oddText, big: large },
+      keyAt: (i) => [literal(`key ${i}`)],
+      after: (table) => [`ALTER TABLE ${table} REPLICA IDENTITY FULL`],
+    }),
+]
+
+/** Some tables that are the same to a warehouse. */
+export const warehouseTables = (random: Random, count: number) => pickTables(random, count, WAREHOUSE)
+
 /** Some tables of different shapes, the same ones for the same seed. */
 export function randomTables(random: Random, count: number, keyless: boolean): TortureTable[] {
-  const makers = [...MAKERS].sort(() => random.next() - 0.5)
-  const tables = Array.from({ length: count }, (_, i) => (makers[i % makers.length] as Maker)(`t${i}`))
+  const tables = pickTables(random, count, MAKERS)
   return keyless ? [...tables, KEYLESS('without_key')] : tables
+}
+
+function pickTables(random: Random, count: number, from: readonly Maker[]): TortureTable[] {
+  const makers = [...from].sort(() => random.next() - 0.5)
+  return Array.from({ length: count }, (_, i) => (makers[i % makers.length] as Maker)(`t${i}`))
 }

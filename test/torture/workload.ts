@@ -26,6 +26,8 @@ export interface Workload {
 /** Milliseconds that a session rests between transactions, at most. */
 const MAX_REST = 12
 const LOCK_TIMEOUT = '2s'
+/** How long a transaction may stay open, milliseconds. */
+const LONGEST = 4_000
 
 /** Random transactions on the source until stopped. Failures of single statements (deadlocks, duplicate keys) are part of it. */
 export async function startWorkload(options: WorkloadOptions): Promise<Workload> {
@@ -59,6 +61,7 @@ export async function startWorkload(options: WorkloadOptions): Promise<Workload>
     async stop() {
       stopping.abort()
       await done
+      await rollBackPrepared(options.url)
     },
   }
 }
@@ -67,7 +70,11 @@ async function connect(options: WorkloadOptions): Promise<Client> {
   const client = new Client({ connectionString: options.url, application_name: 'torture' })
   client.on('error', () => {}) // shows in the next query
   await client.connect()
-  await client.query(`SET ROLE ${quoteIdentifier(options.role)}; SET lock_timeout = '${LOCK_TIMEOUT}'`)
+  // What such a session commits can vanish in a crash, or reach the log later than others see it (rule R13).
+  const commits = options.random.chance(0.3) ? 'off' : 'on'
+  await client.query(
+    `SET ROLE ${quoteIdentifier(options.role)}; SET lock_timeout = '${LOCK_TIMEOUT}'; SET synchronous_commit = ${commits}`,
+  )
   return client
 }
 
@@ -99,10 +106,10 @@ async function transaction(
   added: Map<string, number>,
 ): Promise<void> {
   const table = random.pick(options.tables)
-  if (options.ddl && random.chance(0.004)) return await addColumn(client, random, table, added)
-  if (options.truncates && random.chance(0.003))
+  if (options.ddl && random.chance(0.02)) return await alter(client, random, table, added)
+  if (options.truncates && random.chance(0.01))
     return void (await client.query(`TRUNCATE ${quoteTable(table)}`))
-  if (options.hugeRows > 0 && random.chance(0.002)) return await huge(client, random, table, options.hugeRows)
+  if (options.hugeRows > 0 && random.chance(0.004)) return await huge(client, random, table, options.hugeRows)
   await client.query('BEGIN')
   const statements = 1 + random.below(random.chance(0.1) ? 30 : 5)
   for (let i = 0; i < statements; i += 1) {
@@ -113,6 +120,8 @@ async function transaction(
     if (savepoint) await client.query(random.chance(0.5) ? 'ROLLBACK TO s' : 'RELEASE s')
     if (random.chance(0.02)) await new Promise((resolve) => setTimeout(resolve, random.below(400)))
   }
+  if (random.chance(0.01)) await new Promise((resolve) => setTimeout(resolve, random.below(LONGEST)))
+  if (random.chance(0.02)) return await prepare(client, random)
   await client.query(random.chance(0.05) ? 'ROLLBACK' : 'COMMIT')
 }
 
@@ -179,6 +188,45 @@ function keyTo(random: Random, table: TortureTable, index: number): string {
   const key = table.keyAt(index)
   const revision = REVISION in table.values ? [assign(random, table, [REVISION])] : []
   return [...table.key.map((name, i) => `${quoteIdentifier(name)} = ${key[i]}`), ...revision].join(', ')
+}
+
+/** In two phases: between them it is in no session's hands. */
+async function prepare(client: Client, random: Random): Promise<void> {
+  const name = `torture-${random.below(1e9)}`
+  await client.query(`PREPARE TRANSACTION '${name}'`)
+  await new Promise((resolve) => setTimeout(resolve, random.below(500)))
+  await client.query(`${random.chance(0.8) ? 'COMMIT' : 'ROLLBACK'} PREPARED '${name}'`)
+}
+
+/** What sessions left behind that were broken off between the phases would keep every table from being held. */
+async function rollBackPrepared(url: string): Promise<void> {
+  const client = new Client({ connectionString: url })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    const { rows } = await client.query<{ gid: string }>(
+      'SELECT gid FROM pg_prepared_xacts WHERE database = current_database()',
+    )
+    for (const { gid } of rows) await client.query(`ROLLBACK PREPARED '${gid}'`)
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+/** Adds a column, or changes one that was added in a way of which the log says nothing. */
+async function alter(
+  client: Client,
+  random: Random,
+  table: TortureTable,
+  added: Map<string, number>,
+): Promise<void> {
+  const number = added.get(table.name) ?? 0
+  const kind = number === 0 ? 'add' : random.weighted({ add: 60, drop: 20, type: 20 })
+  if (kind === 'add') return await addColumn(client, random, table, added)
+  const column = `added${1 + random.below(number)}`
+  await client.query(
+    `ALTER TABLE ${quoteTable(table)} ${kind === 'drop' ? `DROP COLUMN IF EXISTS ${column}` : `ALTER COLUMN ${column} TYPE text USING ${column} || '!'`}`,
+  )
 }
 
 async function addColumn(

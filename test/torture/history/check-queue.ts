@@ -71,11 +71,12 @@ function intervals(runs: readonly RunEvent[]): [bigint, bigint][] {
   const found: [bigint, bigint][] = []
   let from: bigint | undefined
   let last = 0n
+  const headless = (runs[0]?.offset ?? 0) > 0
   const close = () => {
     if (from !== undefined && last > from) found.push([from, last])
     from = undefined
   }
-  for (const { offset, lines } of runs) {
+  for (const { lines } of runs) {
     for (const line of lines) {
       const place = lsn(line.tx)
       const control = 'control' in line ? line.control : undefined
@@ -83,7 +84,7 @@ function intervals(runs: readonly RunEvent[]): [bigint, bigint][] {
       if (control === 'join' || control === 'gap')
         from = from ?? ('lsn' in line && line.lsn ? lsn(line.lsn) : place)
       // A topic whose beginning is gone: what stands first may have lost its front.
-      if (from === undefined && control === undefined && offset > 0 && found.length === 0) from = place + 1n
+      if (from === undefined && control === undefined && headless && found.length === 0) from = place + 1n
       if (place > last) last = place
     }
   }
@@ -166,11 +167,30 @@ interface Place {
 const isBefore = (a: Place, b: Place) =>
   a.epoch !== b.epoch ? a.epoch < b.epoch : a.tx !== b.tx ? a.tx < b.tx : a.seq < b.seq
 
+/**
+ * Runs by topic and incarnation. Where the front of a topic was deleted, what was sent a second time may be there without its
+ * first time, so that what lies before the first line that is left is left out.
+ */
 function byTopic(history: History): Map<string, RunEvent[]> {
   const found = new Map<string, RunEvent[]>()
   for (const run of of(history, 'run')) {
     const key = `${run.topic} ${run.incarnation}`
-    found.set(key, [...(found.get(key) ?? []), run])
+    const known = found.get(key) ?? []
+    found.set(key, known)
+    known.push(run)
+  }
+  for (const [key, runs] of found) {
+    const first = runs[0]?.lines[0]
+    if (!first || runs[0]?.offset === 0) continue
+    const from = lsn(first.tx)
+    const { epoch = 0 } = runs[0] ?? {}
+    found.set(
+      key,
+      runs.map((run) => ({
+        ...run,
+        lines: run.lines.filter(({ tx }) => run.epoch > epoch || lsn(tx) > from),
+      })),
+    )
   }
   return found
 }

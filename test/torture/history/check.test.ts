@@ -481,6 +481,18 @@ describe('allows that', () => {
     expect(checkHistory([...events, ...later, step, newer])).toEqual([])
   })
 
+  it('what was sent twice is there once, the front of the topic being deleted', () => {
+    const left = life().filter((event) => event.kind !== 'run' || event.offset >= 4)
+    const again = run(
+      7,
+      180,
+      { tx: '0/400', xid: 30, sequences: [1] },
+      { tx: '0/500', xid: 40, sequences: [1] },
+    )
+    const last = left.findLastIndex(({ kind }) => kind === 'run')
+    expect(checkHistory(left.toSpliced(last + 1, 0, again))).toEqual([])
+  })
+
   it('a change before the join is not in the queue', () => {
     expect(life().some((event) => event.kind === 'commit' && event.xid === 10)).toBe(true)
     expect(checkHistory(life())).toEqual([])

@@ -74,7 +74,7 @@ export interface CommitEvent {
 /** A run of a topic, in the order of offsets. */
 export interface RunEvent {
   readonly kind: 'run'
-  /** When its first and last record were sent. */
+  /** When its last record was sent. */
   readonly at: number
   readonly topic: string
   readonly table: string
@@ -113,7 +113,7 @@ export interface SlotEvent {
 /** The first offset that a topic still has. */
 export interface TopicEvent {
   readonly kind: 'topic'
-  /** Before it was asked. */
+  /** After it was asked. */
   readonly at: number
   readonly topic: string
   readonly earliest: number
