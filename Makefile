@@ -29,7 +29,7 @@ image: $(INSTALLED) ## Build the image millrace:dev, and load it into the local 
 demo: up image ## Replicate a sample database in the local stack
 	@node hack/demo/demo.ts
 
-torture: $(INSTALLED) ## Run SEEDS=n seeded schedules of writes, faults and backfills, from SEED=s on
+torture: $(INSTALLED) ## Run SEEDS=n seeded schedules of writes, faults and backfills, from SEED=s on; DEST=redshift SIDE=m
 	@hack/packages.sh
 	@node test/torture/main.ts
 
