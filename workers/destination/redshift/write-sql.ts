@@ -276,7 +276,8 @@ function equals(a: string, b: string, { kind }: RedshiftType): string {
     case 'char':
       return `COALESCE(${a}, '') = COALESCE(${b}, '') AND COALESCE(LEN(${a}), -1) = COALESCE(LEN(${b}), -1)`
     case 'super':
-      return `COALESCE(JSON_SERIALIZE(${a}), '') = COALESCE(JSON_SERIALIZE(${b}), '')`
+      // Of NULL, JSON_SERIALIZE makes the document null.
+      return `CASE WHEN ${a} IS NULL THEN '' ELSE JSON_SERIALIZE(${a}) END = CASE WHEN ${b} IS NULL THEN '' ELSE JSON_SERIALIZE(${b}) END`
     case 'varbyte':
       return `COALESCE(TO_HEX(${a}), '-') = COALESCE(TO_HEX(${b}), '-')`
     case 'boolean':
