@@ -7,7 +7,7 @@ import { isLarge, lineShare } from '../../workers/destination/redshift/types.ts'
 import { readTableDefinition } from '../../workers/source/catalog.ts'
 import { type Connection, openConnection } from '../../workers/source/connect.ts'
 import { readChunk } from '../../workers/source/scan-read.ts'
-import type { Column, TableDefinition } from '../../workers/source/table.ts'
+import type { TableDefinition } from '../../workers/source/table.ts'
 import { type RowDigest, readByKeys, readDigests, readRows } from '../../workers/source/verify-read.ts'
 import { batch, chunkOf, claim, hard, nameOf, never, prepare } from './destination-postgres-fixture.ts'
 import { type AnyWarehouse, openAnyWarehouse, useS3 } from './destination-redshift-fixture.ts'
@@ -415,9 +415,9 @@ describe.each(['Truncate', 'Null'] as const)('with onUnfit %s', (onUnfit: UnfitP
     expect([...unequal]).toEqual([])
   }, 300_000)
 
-  it('has the same digests as the source, but for documents, of which that is not certain', async () => {
-    const isDocument = (column: Column) => isLarge(column) && column.type !== 'bytea'
-    const columns = definition.columns.filter((column) => !isDocument(column))
+  it('has the same digests as the source', async () => {
+    // Of documents that is not certain; and without them, binary values might be larger.
+    const columns = definition.columns.filter((column) => !isLarge(column))
     const comparison = await destination.compare(nameOf(named('by_chunk')), { ...definition, columns }, never)
     const ranges = [{ to: ['2'] }, { from: ['2'], to: ['5'] }, { from: ['5'] }]
     for (const listed of [{ range: {} }, { scattered: 4, picked: [0, 1, 2, 3] }]) {
