@@ -14,7 +14,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { ownedTempDir } from '../../hack/process/temp-dir.ts'
 import { query, startPostgres } from '../../hack/services/postgres.ts'
+import { createGarbage } from '../../workers/backfill/garbage.ts'
 import { openObjects } from '../../workers/destination/redshift/aws.ts'
+import { createBuffers } from '../../workers/destination/redshift/buffers.ts'
 import { columnRules, scannedColumns } from '../../workers/destination/redshift/columns.ts'
 import { openRedshiftDestination } from '../../workers/destination/redshift/destination.ts'
 import { redshiftSettings } from '../../workers/destination/redshift/settings.ts'
@@ -33,6 +35,8 @@ const READERS = Number(process.env.READERS ?? 5)
 const BYTES_PER_ROW = 206
 const ROWS = Math.round((MEGABYTES * 1e6) / BYTES_PER_ROW)
 const CHUNKS = READERS * 6
+const buffers = createBuffers()
+const garbage = createGarbage()
 const TABLE = { schema: 'public', name: 'big' }
 
 const dir = ownedTempDir()
@@ -150,7 +154,7 @@ async function stageOnce(round: number): Promise<{ seconds: number; rows: bigint
     connections.map(async (connection) => {
       for (let next = waiting.shift(); next; next = waiting.shift()) {
         const [number, range] = next
-        const stage = createRowStage(objects, `${round}/${number}-`, columns)
+        const stage = createRowStage(objects, `${round}/${number}-`, columns, buffers)
         const pieces = readChunk(connection, {
           definition,
           range,
@@ -158,7 +162,7 @@ async function stageOnce(round: number): Promise<{ seconds: number; rows: bigint
           copyOptions: destination.copyOptions,
           snapshot: '',
         })
-        const staged = await stage.write(pieces, () => {}, signal)
+        const staged = await stage.write(collecting(pieces), () => {}, signal)
         await finishChunk(connection, range)
         rows += staged.rows
         files += staged.keys.length
@@ -170,6 +174,14 @@ async function stageOnce(round: number): Promise<{ seconds: number; rows: bigint
   objects.close()
   await destination.close()
   return { seconds, rows, files }
+}
+
+/** What the reader of a backfill does with what has passed. */
+async function* collecting(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) {
+    garbage.add(piece.length)
+    yield piece
+  }
 }
 
 function target(): PostgresTarget {

@@ -29,7 +29,12 @@ export async function writeChunk(
   }
   const columns = rules(request.definition)
   const prefix = `${files.prefix}backfill/${fence.uid}-${fence.attempt}/${workName(plan, chunk)}-`
-  const stage = createRowStage(await files.objects(), prefix, scannedColumns(columns, context.policy))
+  const stage = createRowStage(
+    await files.objects(),
+    prefix,
+    scannedColumns(columns, context.policy),
+    context.buffers,
+  )
   try {
     const { keys, rows, bytes, unfit } = await stage.write(request.read(signal), refuseUnfit, signal)
     await request.beforeCommit(signal)

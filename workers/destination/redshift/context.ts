@@ -2,6 +2,7 @@ import type { Logger } from '../../../lib/log.ts'
 import type { TableDefinition, TableName } from '../../source/table.ts'
 import type { TableOptions } from '../destination.ts'
 import type { ObjectCalls } from './aws.ts'
+import type { Buffers } from './buffers.ts'
 import type { TargetTable } from './catalog.ts'
 import type { ColumnRules, UnfitPolicy } from './columns.ts'
 import type { Known } from './ledger-known.ts'
@@ -14,6 +15,8 @@ export interface RedshiftContext {
   readonly store: LedgerStore
   readonly known: Known
   readonly files: Files
+  /** For files of chunks. */
+  readonly buffers: Buffers
   readonly rules: (definition: TableDefinition) => ColumnRules
   readonly settings: RedshiftSettings
   readonly policy: UnfitPolicy

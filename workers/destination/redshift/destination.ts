@@ -3,6 +3,7 @@ import type { ChunkRequest, Destination } from '../destination.ts'
 import type { DestinationOptions } from '../open.ts'
 import { runAction } from './action.ts'
 import { type DataApiCalls, openDataApi, openObjects } from './aws.ts'
+import { createBuffers } from './buffers.ts'
 import { readTarget } from './catalog.ts'
 import { checkWarehouse } from './check.ts'
 import { checkFiles } from './check-files.ts'
@@ -71,6 +72,7 @@ export function openRedshiftDestination(options: RedshiftDestinationOptions): De
     store,
     known,
     files,
+    buffers: createBuffers(),
     rules,
     settings,
     policy,

@@ -135,7 +135,7 @@ describe('a stream of CSV', () => {
     const piece = Buffer.from('y'.repeat(60_000))
     scanner.push(Buffer.from(`1,x,`))
     const before = process.memoryUsage().arrayBuffers
-    for (let count = 0; count < 5_000; count += 1) scanner.push(piece)
+    for (let count = 0; count < 500; count += 1) scanner.push(piece)
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10_000_000)
     const rows = scanner.push(Buffer.from(`,${MARK_BEGIN}\n2,x,a,b\n`))
     expect(Buffer.concat(rows).toString()).toBe(`1,x,"${'y'.repeat(BYTES)}",${MARK_BEGIN}\n2,x,a,b\n`)

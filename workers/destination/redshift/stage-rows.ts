@@ -1,4 +1,5 @@
 import type { ObjectCalls } from './aws.ts'
+import type { Buffers } from './buffers.ts'
 import type { ScannedColumn } from './row-fields.ts'
 import { createRowScanner, type RowScanner } from './row-scanner.ts'
 import { createUpload } from './upload.ts'
@@ -33,8 +34,9 @@ export function createRowStage(
   objects: ObjectCalls,
   prefix: string,
   columns: readonly ScannedColumn[],
+  buffers: Buffers,
 ): RowStage {
-  const upload = createUpload({ objects, prefix, fileBytes: FILE_BYTES })
+  const upload = createUpload({ objects, prefix, fileBytes: FILE_BYTES, buffers })
   const scanner = createRowScanner(columns)
   return {
     async write(pieces, inspect, signal) {

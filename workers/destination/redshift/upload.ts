@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { constants, createZstdCompress, type ZstdCompress } from 'node:zlib'
 import type { ObjectCalls } from './aws.ts'
+import { type Buffers, createBuffers } from './buffers.ts'
 
 /** One file of rows after the other, compressed, on its way to S3. */
 export interface Upload {
@@ -20,14 +21,23 @@ export interface UploadOptions {
   readonly prefix: string
   /** A file that has come to so many bytes, compressed, ends with the next row. */
   readonly fileBytes: number
+  /** Default: new ones for each. */
+  readonly buffers?: Buffers
 }
 
 /** Fast rather than small: the network to S3 is seldom what is waited for. */
 const LEVEL = 1
 /** Bytes that are compressed at once: each time costs a change of threads. */
 const BLOCK = 256 * 1024
+/** Room that a file begins with; it doubles when that is full. */
+const BODY = 1024 * 1024
 
-export function createUpload({ objects, prefix, fileBytes }: UploadOptions): Upload {
+export function createUpload({
+  objects,
+  prefix,
+  fileBytes,
+  buffers = createBuffers(),
+}: UploadOptions): Upload {
   const keys: string[] = []
   let file: CompressedFile | undefined
   // One block is filled while the other is compressed.
@@ -36,11 +46,17 @@ export function createUpload({ objects, prefix, fileBytes }: UploadOptions): Upl
   let compressing: Promise<void> = Promise.resolve()
   let sending: Promise<void> = Promise.resolve()
 
+  async function send(key: string, body: Body, signal: AbortSignal): Promise<void> {
+    await objects.put(key, body.bytes, signal)
+    // Not if it has failed: a socket may still look at it.
+    body.release()
+  }
+
   async function flushBlock(): Promise<void> {
     if (!block || filled === 0) return
     const bytes = block.subarray(0, filled)
     await compressing
-    file ??= createFile()
+    file ??= createFile(buffers)
     compressing = file.write(bytes)
     compressing.catch(() => {})
     ;[block, other] = [other, block]
@@ -58,7 +74,7 @@ export function createUpload({ objects, prefix, fileBytes }: UploadOptions): Upl
     // One file is sent while the next one is made: more of them would take more memory and no less time.
     await sending
     keys.push(key)
-    sending = objects.put(key, body, signal)
+    sending = send(key, body, signal)
     sending.catch(() => {})
   }
 
@@ -68,7 +84,7 @@ export function createUpload({ objects, prefix, fileBytes }: UploadOptions): Upl
       signal.throwIfAborted()
       if (file && file.size() >= fileBytes) await endFile(signal)
       for (let from = 0; from < rows.length; ) {
-        block ??= Buffer.allocUnsafeSlow(BLOCK)
+        block ??= buffers.take(BLOCK)
         const copied = rows.copy(block, filled, from)
         filled += copied
         from += copied
@@ -78,6 +94,9 @@ export function createUpload({ objects, prefix, fileBytes }: UploadOptions): Upl
     async finish(signal) {
       await endFile(signal)
       await sending
+      for (const each of [block, other]) if (each) buffers.give(each)
+      block = undefined
+      other = undefined
       return keys
     },
     abandon() {
@@ -88,25 +107,37 @@ export function createUpload({ objects, prefix, fileBytes }: UploadOptions): Upl
   }
 }
 
+interface Body {
+  readonly bytes: Buffer
+  /** Lets the bytes be overwritten. */
+  release(): void
+}
+
 interface CompressedFile {
+  /** The bytes may be overwritten once it resolves. */
   write(bytes: Buffer): Promise<void>
-  end(): Promise<Buffer>
+  end(): Promise<Body>
   /** Compressed bytes so far. */
   size(): number
   abandon(): void
 }
 
-function createFile(): CompressedFile {
-  const parts: Buffer[] = []
+function createFile(buffers: Buffers): CompressedFile {
+  let body = buffers.take(BODY)
   let size = 0
   let failure: Error | undefined
   const stream: ZstdCompress = createZstdCompress({
-    chunkSize: 128 * 1024,
+    chunkSize: 64 * 1024,
     params: { [constants.ZSTD_c_compressionLevel]: LEVEL },
   })
   stream.on('data', (part: Buffer) => {
-    parts.push(part)
-    size += part.length
+    while (size + part.length > body.length) {
+      const larger = buffers.take(2 * body.length)
+      body.copy(larger, 0, 0, size)
+      buffers.give(body)
+      body = larger
+    }
+    size += part.copy(body, size)
   })
   const ended = new Promise<void>((resolve, reject) => {
     stream.once('end', resolve)
@@ -125,7 +156,7 @@ function createFile(): CompressedFile {
     async end() {
       stream.end()
       await ended
-      return Buffer.concat(parts, size)
+      return { bytes: body.subarray(0, size), release: () => buffers.give(body) }
     },
     size: () => size,
     abandon: () => stream.destroy(),
