@@ -98,7 +98,7 @@ export async function patchSpec(
   )
 }
 
-/** Waits until a table of the Pipeline is Streaming. */
+/** Waits until tables of the Pipeline are Streaming with all their history; one whose backfill has failed is not. */
 export async function waitForStreaming(
   stage: Stage,
   tables: readonly string[],
@@ -110,8 +110,10 @@ export async function waitForStreaming(
     seconds,
     async () => {
       last = await stage.cluster.pipeline(stage.site.namespace, PIPELINE)
-      const states = new Map(last?.status?.tables?.map((table) => [table.name, table.state]))
-      return tables.every((name) => states.get(name) === 'Streaming') && last
+      const whole = last?.status?.tables?.filter(
+        ({ state, historyComplete }) => state === 'Streaming' && historyComplete === true,
+      )
+      return tables.every((wanted) => whole?.some(({ name }) => name === wanted)) && last
     },
     async () => JSON.stringify({ pipeline: last?.status, backfills: await phases(stage) }),
   )
