@@ -84,6 +84,7 @@ export async function createSite(
 /** Runs `work` with a client on a database and closes it. */
 export async function asSuperuser<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
   const client = new Client({ connectionString: url, application_name: 'site' })
+  client.on('error', () => {}) // shows in the query
   await client.connect()
   try {
     return await work(client)

@@ -9,7 +9,7 @@ import type { TortureTable } from './tables.ts'
 export const PIPELINE = 'torture'
 /** How long a schedule may take to come to rest, seconds. */
 const PATIENCE = 240
-const POLL_MILLISECONDS = 300
+const POLL_MILLISECONDS = 500
 /** Copies that a person would ask for of one table before giving up. */
 const MOST_COPIES = 5
 /** What the Pipeline shows may be a moment old; milliseconds. */
@@ -44,7 +44,7 @@ async function makeWhole(
 ): Promise<void> {
   const { cluster } = world.local
   const asked = new Map<string, number>()
-  let quietSince: number | undefined
+  const brokenSince = new Map<TortureTable, number>()
   for (;;) {
     const status = (await cluster.pipeline(site.namespace, PIPELINE))?.status
     const backfills = await cluster.backfills(site.namespace)
@@ -56,13 +56,12 @@ async function makeWhole(
       return known?.historyComplete === false || known?.state === 'Failed'
     })
     if ((busy.length === 0 && broken.length === 0) || Date.now() > deadline) return
-    quietSince = busy.length === 0 ? (quietSince ?? Date.now()) : undefined
-    if (busy.length === 0 && Date.now() - (quietSince ?? 0) < STALE_MILLISECONDS) {
-      await sleep(POLL_MILLISECONDS)
-      continue
-    }
-    for (const table of broken) {
-      if (busy.some(({ spec }) => spec.table.name === table.name)) continue
+    for (const table of tables) {
+      const waits = !broken.includes(table) || busy.some(({ spec }) => isOf(spec.table, table))
+      if (waits) brokenSince.delete(table)
+      else if (!brokenSince.has(table)) brokenSince.set(table, Date.now())
+      if (Date.now() - (brokenSince.get(table) ?? Date.now()) < STALE_MILLISECONDS) continue
+      brokenSince.delete(table)
       const times = (asked.get(table.name) ?? 0) + 1
       if (times > MOST_COPIES) return
       asked.set(table.name, times)
@@ -80,6 +79,9 @@ async function makeWhole(
     await sleep(POLL_MILLISECONDS)
   }
 }
+
+const isOf = (name: { readonly schema: string; readonly name: string }, table: TortureTable) =>
+  name.schema === table.schema && name.name === table.name
 
 async function differences(
   world: World,

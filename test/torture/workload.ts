@@ -38,7 +38,7 @@ export async function startWorkload(options: WorkloadOptions): Promise<Workload>
     Array.from({ length: options.sessions }, async (_, i) => {
       const random = options.random.fork(`session ${i}`)
       return async () => {
-        let client = await connect(options)
+        let client = await reconnect(options, stopping.signal)
         while (!stopping.signal.aborted) {
           try {
             await transaction(client, random, options, added)
@@ -61,7 +61,7 @@ export async function startWorkload(options: WorkloadOptions): Promise<Workload>
     async stop() {
       stopping.abort()
       await done
-      await rollBackPrepared(options.url)
+      await persist(() => rollBackPrepared(options.url))
     },
   }
 }
@@ -196,6 +196,18 @@ async function prepare(client: Client, random: Random): Promise<void> {
   await client.query(`PREPARE TRANSACTION '${name}'`)
   await new Promise((resolve) => setTimeout(resolve, random.below(500)))
   await client.query(`${random.chance(0.8) ? 'COMMIT' : 'ROLLBACK'} PREPARED '${name}'`)
+}
+
+/** The server may be on its way up again. */
+async function persist(work: () => Promise<void>): Promise<void> {
+  for (let left = 100; ; left -= 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (left === 0) throw error
+      await new Promise((resolve) => setTimeout(resolve, 200))
+    }
+  }
 }
 
 /** What sessions left behind that were broken off between the phases would keep every table from being held. */
