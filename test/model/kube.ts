@@ -14,7 +14,11 @@ export interface Cluster {
 
 interface Watch {
   readonly resource: Resource
-  readonly events: { readonly type: 'changed' | 'deleted'; readonly object: KubeObject }[]
+  readonly events: {
+    readonly type: 'changed' | 'deleted'
+    readonly object: KubeObject
+    readonly at: number
+  }[]
 }
 
 type Kind = 'Pipeline' | 'TableBackfill'
@@ -31,7 +35,7 @@ function stamp<T extends KubeObject>(object: T): T {
 
 function tell(kind: Kind, type: 'changed' | 'deleted', object: KubeObject): void {
   for (const watch of world().cluster.watches)
-    if (watch.resource.kind === kind) watch.events.push({ type, object })
+    if (watch.resource.kind === kind) watch.events.push({ type, object, at: world().clock.now() })
 }
 
 export function putPipeline(change: (pipeline: Pipeline) => Pipeline): void {
@@ -76,6 +80,10 @@ export function kubeFor(process: Process): KubeApi {
       }),
     async watch(resource, _selector, handler, signal) {
       const watch: Watch = { resource, events: [] }
+      const isDue = () => {
+        const [first] = watch.events
+        return first !== undefined && world().clock.now() >= first.at + world().profile.watchLag
+      }
       const { watches } = world().cluster
       process.onDeath.push(() => watches.delete(watch))
       signal.addEventListener('abort', () => watches.delete(watch), { once: true })
@@ -92,7 +100,7 @@ export function kubeFor(process: Process): KubeApi {
         const event = await call(
           `see ${resource.kind}`,
           () => watch.events.shift() as Watch['events'][number],
-          { signal, ready: () => watch.events.length > 0 },
+          { signal, ready: isDue },
         )
         await handler[event.type](event.object as never)
       }

@@ -1,22 +1,28 @@
 import { spawn } from 'node:child_process'
 import { expect, it } from 'vitest'
+import { LIVELY } from './profile.ts'
 
-/** Seeds that found something once come again, besides the first ones. */
+/** Besides the mix of everything, what found something once and is rare in it. */
 const RUNS = [
-  { first: 1, count: 100 },
-  { first: 631, count: 1 },
-  { first: 1671, count: 1 },
+  { what: 'whatever happens', count: 100, profile: {} },
+  {
+    what: 'types change',
+    count: 30,
+    profile: { steps: 500, seedRows: 4, weights: { ...LIVELY, retype: 0.6 } },
+  },
+  { what: 'topics are made anew', count: 30, profile: { weights: { remakeTopic: 2 } } },
+  { what: 'the source fails over', count: 30, profile: { seedRows: 4, weights: { ...LIVELY, failOver: 2 } } },
 ]
 
 // The model replaces the process's clock and half of its modules, so it has a process of its own.
 it.each(RUNS)(
-  'the workers end in what the source has, whatever happens: $count from $first on',
+  'the workers end in what the source has, $what: $count schedules',
   {
     timeout: 300_000,
   },
-  async ({ first, count }) => {
+  async ({ count, profile }) => {
     const child = spawn(process.execPath, ['test/model/main.ts', String(count)], {
-      env: { ...process.env, SEED: String(first) },
+      env: { ...process.env, SEED: '1', PROFILE: JSON.stringify(profile) },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let output = ''

@@ -19,6 +19,8 @@ export interface Profile {
   readonly actions: readonly ('DoNothing' | 'Truncate' | 'Drop')[]
   readonly scans: readonly ('Key' | 'Ctid')[]
   readonly backfills: number
+  /** How late at the least a process sees what changes at the API server, milliseconds. */
+  readonly watchLag: number
   readonly steps: number
   readonly weights: Readonly<Record<string, number>>
 }
@@ -143,6 +145,7 @@ export function randomProfile(random: Random, fixed: Partial<Profile> = {}): Pro
     actions: ['DoNothing', 'Truncate', 'Drop'],
     scans: ['Key', 'Ctid'],
     backfills: random.pick([0, 1, 2]),
+    watchLag: lively.pick([0, 0, 0, 20_000]),
     steps: isLively ? lively.pick([240, 500]) : random.pick([60, 120, 240]),
     ...fixed,
     weights,

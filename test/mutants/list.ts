@@ -284,7 +284,7 @@ const JOINING: readonly Mutant[] = [
       'env.freshBackfill(line.name, signal)',
       'Promise.resolve(env.seenBackfill(line.uid))',
     ]),
-    killer: model(300, { weights: { ghost: 0, splitApply: 0 } }),
+    killer: model(200, { watchLag: 120_000, weights: { ghost: 0, splitApply: 0 } }),
   },
   {
     rule: 'R8',
