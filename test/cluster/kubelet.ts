@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { withPrivileges } from '../../hack/process/user.ts'
 import type { KubeObject, Resource } from '../../lib/kube/api.ts'
 import { rejectionOf } from '../../lib/kube/rejection.ts'
 import { resourcePath } from '../../lib/kube/resources.ts'
@@ -145,7 +146,9 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     const container = entry.pod.spec.containers[0]
     const words = [...(container?.command ?? []), ...(container?.args ?? [])]
     const args = words.filter((word) => !/(^|\/)node$/.test(word)).map((word) => word.replace(/^\/app\//, ''))
-    const child = spawn(process.execPath, args, {
+    // Nothing is left behind by a killed run.
+    const [program = '', ...rest] = withPrivileges(['--pdeathsig', 'KILL'], [process.execPath, ...args])
+    const child = spawn(program, rest, {
       cwd: options.checkout,
       env: environment,
       stdio: ['ignore', 'pipe', 'pipe'],
