@@ -144,7 +144,7 @@ export const acknowledgedAfterRecorded: Check = (history) => {
 export const deletedAfterApplied: Check = (history) => {
   const found: string[] = []
   const expired = of(history, 'struck').some(({ what }) => what.includes('expire records'))
-  if (expired) return []
+  if (expired || of(history, 'ledger').length === 0) return []
   const steps = of(history, 'ledger').flatMap(({ of: kind, at, new: row }) =>
     kind === 'tables' && row ? [{ at, row }] : [],
   )

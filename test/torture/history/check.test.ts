@@ -493,6 +493,11 @@ describe('allows that', () => {
     expect(checkHistory(left.toSpliced(last + 1, 0, again))).toEqual([])
   })
 
+  it('the destination tells nothing, as Redshift does', () => {
+    const events = life().filter(({ kind }) => kind !== 'ledger' && kind !== 'write')
+    expect(checkHistory(events)).toEqual([])
+  })
+
   it('a change before the join is not in the queue', () => {
     expect(life().some((event) => event.kind === 'commit' && event.xid === 10)).toBe(true)
     expect(checkHistory(life())).toEqual([])
