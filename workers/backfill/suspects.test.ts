@@ -79,6 +79,7 @@ describe('differingRows', () => {
     const source = [of('1', 'a'), of('2', 'b'), of('3', 'c')]
     const destination = [of('4', 'd'), of('2', 'x'), of('1', 'a')]
     expect(differingRows(source, destination).map(({ key }) => key)).toEqual([['2'], ['3'], ['4']])
+    expect(differingRows(source, [...source, of('2', 'b')]).map(({ key }) => key)).toEqual([['2']])
     expect(differingRows(source, source)).toEqual([])
   })
 })

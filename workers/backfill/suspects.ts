@@ -61,13 +61,21 @@ function kindOf(source: RowDigest | undefined, destination: RowDigest | undefine
   return destination ? 'Changed' : 'Missing'
 }
 
-/** Rows that are not the same in both lists: their keys, and the slice that each was found in. */
+/**
+ * Rows that are not the same in both lists: their keys, and the slice that each was found in. Of a key that the destination has
+ * twice, for not all of them enforce keys, too.
+ */
 export function differingRows(
   source: readonly RowDigest[],
   destination: readonly RowDigest[],
 ): Pick<RowDigest, 'key' | 'slice'>[] {
-  const there = new Map(destination.map((row) => [keyText(row.key), row]))
+  const there = new Map<string, RowDigest>()
   const found: Pick<RowDigest, 'key' | 'slice'>[] = []
+  for (const row of destination) {
+    const text = keyText(row.key)
+    if (there.has(text)) found.push(row)
+    there.set(text, row)
+  }
   for (const row of source) {
     const text = keyText(row.key)
     if (there.get(text)?.hash !== row.hash) found.push(row)

@@ -37,6 +37,10 @@ describe('sameValues', () => {
     expect(sameValues([kind], JSON.stringify([a]), JSON.stringify([b]))).toBe(expected)
   })
 
+  it('takes a row that is there twice for none', () => {
+    expect(sameValues(['bigint', 'varchar'], '["1",null]', '[]')).toBe(false)
+  })
+
   it('looks at all of them', () => {
     const kinds = ['integer', 'double precision'] as const
     expect(sameValues(kinds, '["1","0.1"]', '["1","0.10"]')).toBe(true)
