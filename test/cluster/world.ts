@@ -39,18 +39,20 @@ export interface World {
   stop(): Promise<void>
 }
 
+// Sessions whose client is silent end soon.
+const primarySettings = {
+  max_connections: 300,
+  max_replication_slots: 60,
+  max_wal_senders: 60,
+  wal_sender_timeout: '15s',
+  max_prepared_transactions: 50,
+}
+
+/** Of a replica, which must have as much room as its primary. Who stands in the way of its recovery is ended soon, too. */
+export const replicaSettings = { ...primarySettings, max_standby_streaming_delay: '2s' }
+
 /** Starts everything; about 12 s. Ends with this process, should it be killed. */
 export async function startWorld(dir: string, pods?: PodOptions): Promise<World> {
-  // Sessions whose client is silent end soon.
-  const primarySettings = {
-    max_connections: 300,
-    max_replication_slots: 60,
-    max_wal_senders: 60,
-    wal_sender_timeout: '15s',
-    max_prepared_transactions: 50,
-  }
-  // Who stands in the way of the replica's recovery is ended soon, too.
-  const replicaSettings = { ...primarySettings, max_standby_streaming_delay: '2s' }
   const kafkaPorts = [await freePort(), await freePort()] as const
   const queue = await startNetwork('127.0.0.1', kafkaPorts[1])
   const [local, kafka, primary, destination] = await Promise.all([

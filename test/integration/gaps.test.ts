@@ -9,7 +9,7 @@ import { backfillManifest, pipelineManifest } from '../../hack/demo/manifests.ts
 import { asSuperuser, type Site } from '../../hack/demo/site.ts'
 import { startReplica } from '../../hack/services/postgres.ts'
 import { tableTopic } from '../../workers/queue/topics.ts'
-import { startWorld, type World } from '../cluster/world.ts'
+import { replicaSettings, startWorld, type World } from '../cluster/world.ts'
 import { tempDir } from './services.ts'
 
 // Whatever takes changes away, or may have, is named by a condition and an event within a minute, and mended as spec.onGap
@@ -21,8 +21,6 @@ const ROWS = 200
 /** Seconds within which it must be named. */
 const NAMED = 60
 const MENDED = 150
-/** A replica must have as much room as its primary. */
-const SETTINGS = { max_connections: 300, max_replication_slots: 60, max_wal_senders: 60 }
 
 interface Scene {
   readonly site: Site
@@ -303,7 +301,7 @@ async function remakeReplica(): Promise<void> {
   const { replica, primary } = world
   await replica.stop('immediate')
   await rm(replica.dataDir, { recursive: true })
-  await startReplica(primary, { dir: join(dir, 'replica'), port: replica.port, settings: SETTINGS })
+  await startReplica(primary, { dir: join(dir, 'replica'), port: replica.port, settings: replicaSettings })
 }
 
 beforeAll(async () => {
@@ -486,7 +484,7 @@ describe('a source that is', () => {
     const standby = await startReplica(world.primary, {
       dir: tempDir('promoted'),
       name: 'promoted',
-      settings: SETTINGS,
+      settings: replicaSettings,
     })
     try {
       await asSuperuser(standby.url, (client) => client.query('SELECT pg_promote()'))
