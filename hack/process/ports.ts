@@ -9,8 +9,22 @@ export function isPortFree(port: number, host = '127.0.0.1'): Promise<boolean> {
   })
 }
 
-/** A port that nothing listens on. Another process may still take it before the caller does. */
-export function freePort(host = '127.0.0.1'): Promise<number> {
+/** Ports that were handed out: whoever asked for one may not listen on it yet when the system would give it again. */
+const given = new Set<number>()
+const REMEMBERED = 1_000
+
+/** A port that nothing listens on, and none that was asked for lately. Another process may still take it before the caller does. */
+export async function freePort(host = '127.0.0.1'): Promise<number> {
+  for (;;) {
+    const port = await unusedPort(host)
+    if (given.has(port)) continue
+    if (given.size >= REMEMBERED) given.clear()
+    given.add(port)
+    return port
+  }
+}
+
+function unusedPort(host: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', reject)
