@@ -52,7 +52,8 @@ export async function runSchedule(run: Run, seed: string): Promise<Outcome> {
   const { destination } = run
   const tables = destination.tables(random.fork('tables'))
   const maxConcurrentTables = 1 + random.below(3)
-  const { site, recorder } = await world.gate.calm(async () => {
+  const { site, recorder, failovers } = await world.gate.calm(async () => {
+    const failovers = world.failovers()
     const site = await destination.createSite(`torture-${seed}`)
     const recorder = await startRecorder({
       world,
@@ -64,7 +65,7 @@ export async function runSchedule(run: Run, seed: string): Promise<Outcome> {
       auditDestination: destination.audited,
     })
     await makeTables(site, tables, random.fork('rows'))
-    return { site, recorder }
+    return { site, recorder, failovers }
   })
   lap('site')
   const workload = await startWorkload({
@@ -83,7 +84,6 @@ export async function runSchedule(run: Run, seed: string): Promise<Outcome> {
     recorder.struck(what)
   }
   const faults = startFaults(world, site, random.fork('faults'), note, destination.faults)
-  const failovers = world.failovers()
   const reads = random.fork('reads')
   const fromPrimary = tables.filter(({ keyless }) => keyless || reads.chance(0.5))
   try {
