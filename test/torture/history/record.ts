@@ -33,6 +33,8 @@ export interface RecorderOptions {
 }
 
 const SAMPLE_MILLISECONDS = 400
+const CONFIRMED = `SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots
+  WHERE database = current_database() AND plugin = 'pgoutput'`
 
 /** Prepares both databases, before there are tables, and begins to watch. */
 export async function startRecorder(options: RecorderOptions): Promise<Recorder> {
@@ -59,17 +61,19 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
 
   async function sampleSlot(): Promise<void> {
     let last: string | null | undefined
-    await repeat(async () => {
-      const confirmed = await asSuperuser(site.sourceUrl, async (client) => {
-        const { rows } = await client.query<{ lsn: string }>(
-          `SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE database = current_database() AND plugin = 'pgoutput'`,
-        )
-        return rows[0]?.lsn ?? null
-      })
-      if (confirmed === last) return
-      last = confirmed
-      events.push({ kind: 'slot', at: Date.now(), confirmed })
-    })
+    // One session for all samples: a new one costs more than the question.
+    while (!stopping.signal.aborted) {
+      await asSuperuser(site.sourceUrl, async (client) => {
+        while (!stopping.signal.aborted) {
+          const { rows } = await client.query<{ lsn: string }>(CONFIRMED)
+          const confirmed = rows[0]?.lsn ?? null
+          if (confirmed !== last) events.push({ kind: 'slot', at: Date.now(), confirmed })
+          last = confirmed
+          await rest()
+        }
+      }).catch(() => {})
+      await rest()
+    }
   }
 
   async function sampleTopics(): Promise<void> {
@@ -85,11 +89,13 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
     })
   }
 
+  const rest = () => sleep(SAMPLE_MILLISECONDS, undefined, { signal: stopping.signal }).catch(() => {})
+
   async function repeat(sample: () => Promise<void>): Promise<void> {
     while (!stopping.signal.aborted) {
       // What is asked may just now be down.
       await sample().catch(() => {})
-      await sleep(SAMPLE_MILLISECONDS, undefined, { signal: stopping.signal }).catch(() => {})
+      await rest()
     }
   }
 
