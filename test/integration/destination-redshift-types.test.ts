@@ -420,7 +420,7 @@ describe.each(['Truncate', 'Null'] as const)('with onUnfit %s', (onUnfit: UnfitP
     const columns = definition.columns.filter((column) => !isLarge(column))
     const comparison = await destination.compare(nameOf(named('by_chunk')), { ...definition, columns }, never)
     const ranges = [{ to: ['2'] }, { from: ['2'], to: ['5'] }, { from: ['5'] }]
-    for (const listed of [{ range: {} }, { scattered: 4, picked: [0, 1, 2, 3] }]) {
+    for (const listed of [{ ranges }, { scattered: 4, picked: [0, 1, 2, 3] }]) {
       const text = ({ key, hash, slice }: RowDigest) => `${key} ${hash} ${slice}`
       const own = (await readRows(source.query, comparison.source, listed)).map(text)
       expect((await comparison.rows(listed, never)).map(text).sort()).toEqual(own.sort())

@@ -19,8 +19,10 @@ export interface Unit {
 export const RANGE_ROWS = 10_000
 /** A range that turns out to have more is cut again. */
 const MOST_ROWS = 5 * RANGE_ROWS
-/** Rows that are listed at once, of ranges for which the whole table is scanned. */
+/** Rows that are listed at once. */
 const MOST_LISTED = 200_000
+/** Equal ranges between two that differ which are listed along with them: they cost less than another statement. */
+const LISTED_ALONG = 4
 /** Certain differences from which on no more are looked for: the table has to be copied again anyway. */
 const MOST_DIFFERENT = 10_000
 /** Characters of keys under suspicion from which on no further range is read. */
@@ -50,12 +52,22 @@ export function createWork(
     findings.suspected(range)
   }
 
-  async function list(connection: Connection, listed: Listed, numbers: readonly number[]): Promise<void> {
+  /** Looks at the rows of some slices of a unit, which are in order. */
+  async function list(connection: Connection, unit: Unit, picked: readonly number[]): Promise<void> {
+    const first = picked[0] ?? 0
+    const listed: Listed =
+      'ranges' in unit.slices
+        ? { ranges: unit.slices.ranges.slice(first, (picked.at(-1) ?? first) + 1) }
+        : { scattered: unit.slices.scattered, picked }
     const [own, others] = await Promise.all([
       readRows(connection.query, source, listed),
       comparison.rows(listed, signal),
     ])
-    for (const { key, slice } of differingRows(own, others)) suspect(key, numbers[slice] ?? 0)
+    const offset = 'ranges' in listed ? first : 0
+    for (const { key, slice } of differingRows(own, others)) {
+      // A range that was equal and is listed along has been dealt with.
+      if (picked.includes(offset + slice)) suspect(key, unit.numbers[offset + slice] ?? 0)
+    }
   }
 
   /** True when the range is now cut into several. */
@@ -82,27 +94,28 @@ export function createWork(
     const picked: number[] = []
     let listing = 0
     const listPicked = async () => {
-      if (!('scattered' in unit.slices) || picked.length === 0) return
       const some = picked.splice(0)
       listing = 0
-      await list(connection, { scattered: unit.slices.scattered, picked: some }, unit.numbers)
+      if (some.length === 0) return
+      await list(connection, unit, some)
       for (const slice of some) done(unit.numbers[slice] ?? 0, most(here, there, slice))
       tell()
     }
+    const { ranges } = 'ranges' in unit.slices ? unit.slices : {}
     for (const [slice, number] of unit.numbers.entries()) {
       const rows = most(here, there, slice)
       if (isSame(here[slice], there[slice])) {
         done(number, rows)
-      } else if ('ranges' in unit.slices) {
-        if (rows > MOST_ROWS && (await cut(connection, unit, slice, rows))) continue
-        await list(connection, { range: unit.slices.ranges[slice] ?? {} }, [number])
-        done(number, rows)
-        tell()
-      } else {
-        if (listing > 0 && listing + rows > MOST_LISTED) await listPicked()
-        picked.push(slice)
-        listing += rows
+        continue
       }
+      if (ranges && rows > MOST_ROWS && (await cut(connection, unit, slice, rows))) {
+        await listPicked()
+        continue
+      }
+      const isFar = ranges && slice - (picked.at(-1) ?? slice) > LISTED_ALONG + 1
+      if (isFar || (picked.length > 0 && listing + rows > MOST_LISTED)) await listPicked()
+      picked.push(slice)
+      listing += rows
     }
     await listPicked()
     reading -= 1

@@ -50,9 +50,9 @@ export interface VerifyRange {
  */
 export type Slices = { readonly ranges: readonly VerifyRange[] } | { readonly scattered: number }
 
-/** Slices whose rows are listed. */
+/** Slices whose rows are listed: ranges that follow one another, or some of the parts. */
 export type Listed =
-  | { readonly range: VerifyRange }
+  | { readonly ranges: readonly VerifyRange[] }
   | { readonly scattered: number; readonly picked: readonly number[] }
 
 export interface Statement {
@@ -85,18 +85,24 @@ export function digestSQL(side: VerifySide, slices: Slices): Statement {
     )
   }
   const { ranges } = slices
-  const where = statement.where({ from: ranges[0]?.from, to: ranges.at(-1)?.to })
+  const where = statement.where(wholeOf(ranges))
   if (ranges.length === 1) {
     return statement.end(
       `SELECT 0 AS b, count(*) AS n, ${side.checksum} AS checksum
        FROM (SELECT ${side.hash} AS h FROM ${side.from} AS t${where} OFFSET 0) AS r`,
     )
   }
-  const slice = bisect(ranges.length, (index) => statement.compare('<', ranges[index]?.from ?? []))
   return statement.end(
     `SELECT b, count(*) AS n, ${side.checksum} AS checksum
-     FROM (SELECT ${slice} AS b, ${side.hash} AS h FROM ${side.from} AS t${where} OFFSET 0) AS r GROUP BY b`,
+     FROM (SELECT ${statement.slice(ranges)} AS b, ${side.hash} AS h FROM ${side.from} AS t${where} OFFSET 0) AS r GROUP BY b`,
   )
+}
+
+/** What ranges that follow one another cover together. */
+export function wholeOf(ranges: readonly VerifyRange[]): VerifyRange {
+  const { from } = ranges[0] ?? {}
+  const { to } = ranges.at(-1) ?? {}
+  return { ...(from && { from }), ...(to && { to }) }
 }
 
 /**
@@ -117,9 +123,10 @@ export function bisect(ranges: number, isBelow: (range: number) => string): stri
 export function rowsSQL(side: VerifySide, listed: Listed): Statement {
   const statement = createStatement(side)
   const what = `${keys(side)}, ${side.hash} AS h, ${VERSION} AS v`
-  if ('range' in listed) {
+  if ('ranges' in listed) {
+    const where = statement.where(wholeOf(listed.ranges))
     return statement.end(
-      `SELECT ${what}, 0 AS b FROM ${side.from} AS t${statement.where({ ...listed.range })}`,
+      `SELECT ${what}, ${statement.slice(listed.ranges)} AS b FROM ${side.from} AS t${where}`,
     )
   }
   const slice = `${side.scatter} / ${SCATTER / listed.scattered}`
@@ -183,14 +190,9 @@ function createStatement({ order = [], where }: VerifySide) {
     `${row(order.map(({ term }) => term))} ${operator} ${row(order.map((term, index) => `(${value(bound[index] ?? '')}${term.bound})`))}`
   return {
     value,
-    compare,
-    where(
-      {
-        from,
-        to,
-      }: { readonly from?: readonly string[] | undefined; readonly to?: readonly string[] | undefined } = {},
-      more = '',
-    ): string {
+    slice: (ranges: readonly VerifyRange[]) =>
+      bisect(ranges.length, (index) => compare('<', ranges[index]?.from ?? [])),
+    where({ from, to }: VerifyRange = {}, more = ''): string {
       const conditions = [
         ...(where === '' ? [] : [where]),
         ...(from ? [compare('>=', from)] : []),

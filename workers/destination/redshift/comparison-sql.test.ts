@@ -43,6 +43,12 @@ describe('digestStatement', () => {
 })
 
 describe('rowsStatement', () => {
+  it('lists ranges that follow one another', () => {
+    expect(rowsStatement(side(['a']), { ranges: [{ to: ['5'] }, { from: ['5'], to: ['9'] }] })).toBe(
+      'SELECT TEXT(a) AS k0, H AS h, CASE WHEN t.a < 5 THEN 0 ELSE 1 END AS b FROM "s"."t" AS t WHERE (t.a < 9) AND t.a <= 9',
+    )
+  })
+
   it('lists parts by a hash of the key in one scan', () => {
     expect(rowsStatement(side(['a']), { scattered: 65_536, picked: [1, 7] })).toBe(
       'SELECT TEXT(a) AS k0, H AS h, SCATTER / 65536 AS b FROM "s"."t" AS t WHERE SCATTER / 65536 IN (1, 7)',

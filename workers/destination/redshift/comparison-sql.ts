@@ -1,4 +1,11 @@
-import { bisect, type Listed, SCATTER, type Slices, type VerifyRange } from '../../source/verify-sql.ts'
+import {
+  bisect,
+  type Listed,
+  SCATTER,
+  type Slices,
+  type VerifyRange,
+  wholeOf,
+} from '../../source/verify-sql.ts'
 
 /** A table of Redshift as the other side of a comparison. Every expression names its columns as those of `t`. */
 export interface WarehouseSide {
@@ -32,19 +39,15 @@ export function hashNumber(hash: string, place: 0 | 1): string {
 /** Rows `n` of each slice `b` that has any, and two sums of their hashes. */
 export function digestStatement(side: WarehouseSide, slices: Slices): string {
   const isScattered = 'scattered' in slices
-  const slice = isScattered
-    ? `${side.scatter} / ${SCATTER / slices.scattered}`
-    : bisect(slices.ranges.length, (range) => compare(side, '<', slices.ranges[range]?.from ?? []))
-  const where = isScattered
-    ? whereClause(side, {})
-    : whereClause(side, { from: slices.ranges[0]?.from, to: slices.ranges.at(-1)?.to })
+  const slice = isScattered ? `${side.scatter} / ${SCATTER / slices.scattered}` : sliceOf(side, slices.ranges)
+  const where = whereClause(side, isScattered ? {} : wholeOf(slices.ranges))
   return `SELECT b, COUNT(*) AS n, SUM(${hashNumber('h', 0)}) AS s, SUM(${hashNumber('h', 1)}) AS s2 FROM (SELECT ${slice} AS b, ${side.hash} AS h FROM ${side.table} AS t${where}) AS r GROUP BY b`
 }
 
 /** Key, hash and slice of each row. */
 export function rowsStatement(side: WarehouseSide, listed: Listed): string {
-  if ('range' in listed) {
-    return `SELECT ${keys(side)}, ${side.hash} AS h, 0 AS b FROM ${side.table} AS t${whereClause(side, listed.range)}`
+  if ('ranges' in listed) {
+    return `SELECT ${keys(side)}, ${side.hash} AS h, ${sliceOf(side, listed.ranges)} AS b FROM ${side.table} AS t${whereClause(side, wholeOf(listed.ranges))}`
   }
   const slice = `${side.scatter} / ${SCATTER / listed.scattered}`
   const picked = `${slice} IN (${listed.picked.join(', ')})`
@@ -88,11 +91,11 @@ function keys({ key }: WarehouseSide): string {
   return key.map(({ text }, index) => `${text} AS k${index}`).join(', ')
 }
 
-function whereClause(
-  side: WarehouseSide,
-  { from, to }: { readonly [Bound in keyof VerifyRange]: VerifyRange[Bound] | undefined },
-  more = '',
-): string {
+function sliceOf(side: WarehouseSide, ranges: readonly VerifyRange[]): string {
+  return bisect(ranges.length, (range) => compare(side, '<', ranges[range]?.from ?? []))
+}
+
+function whereClause(side: WarehouseSide, { from, to }: VerifyRange, more = ''): string {
   const conditions = [
     ...(side.where === '' ? [] : [side.where]),
     ...(from ? [`NOT (${compare(side, '<', from)})`] : []),
