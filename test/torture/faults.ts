@@ -56,7 +56,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     strike: atSlot('pg_replication_slot_advance(slot_name, pg_current_wal_lsn())'),
   },
   'expire records': { weight: 1, loses: true, strike: expireRecords },
-  'fail over': { weight: 0.7, loses: true, strike: failOver },
+  'fail over': { weight: 0.25, loses: true, strike: failOver },
 }
 
 /** Share of the schedules in which changes are taken away. */

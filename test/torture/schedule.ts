@@ -99,7 +99,7 @@ export async function runSchedule(run: Run, seed: string): Promise<Outcome> {
         queue: {
           kafka: {
             ...site.spec.queue.kafka,
-            ...(random.chance(0.3) && { retentionSeconds: random.below(3) }),
+            ...(random.chance(0.15) && { retentionSeconds: random.below(3) }),
           },
         },
       }),
