@@ -4,8 +4,11 @@ import type { ScannedColumn } from './row-fields.ts'
 import { createRowScanner, type RowScanner } from './row-scanner.ts'
 import { createUpload } from './upload.ts'
 
-/** Compressed: between the 1 and 125 MB that Redshift likes, and small enough for two of them to be in memory for each reader. */
-const FILE_BYTES = 8 * 1024 * 1024
+/**
+ * Compressed: between the 1 and 125 MB that Redshift likes, and small enough for two of them to be in memory for each reader. The
+ * last block of rows comes on top, and buffers double: so a little less than 8 MB.
+ */
+const FILE_BYTES = 7.5 * 1024 * 1024
 
 export interface StagedRows {
   readonly keys: string[]
