@@ -376,12 +376,14 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
     const topic = world().topics.get('ns.p.public.t')
     if (!topic || topic.records.length === 0) return undefined
     world().topics.delete('ns.p.public.t')
+    world().check.remade = true
     return 'the topic is deleted'
   },
   remakeTopic() {
     const topic = world().topics.get('ns.p.public.t')
     if (!topic || topic.records.length === 0) return undefined
     world().topics.set('ns.p.public.t', { base: 0n, records: [] })
+    world().check.remade = true
     return 'the topic is deleted, and somebody else makes it anew at once'
   },
   expire(number) {

@@ -13,6 +13,8 @@ export interface Check {
   cleared: boolean
   /** Rows of an unknown history may be left. */
   stale: boolean
+  /** Somebody has deleted a topic, or made it anew. */
+  remade: boolean
   confirmed(lsn: bigint): void
   deleted(topic: string, before: bigint): void
   moved(before: LedgerTable, after: LedgerTable): void
@@ -111,6 +113,7 @@ export function createCheck(): Check {
     broken: undefined,
     cleared: false,
     stale: world().profile.stale,
+    remade: false,
     confirmed(lsn) {
       if (lsn > recorded())
         fault('I5', `${lsn} was confirmed to the source, and the record says ${recorded()}`)

@@ -64,7 +64,7 @@ const INVARIANTS: readonly Mutant[] = [
       'await waitForOlderTransactions(control, {',
       'if (control === undefined) await waitForOlderTransactions(control, {',
     ]),
-    killer: model(300, { ...PRIMARY, actions: ['Truncate'], backfills: 3, weights: { ...BUSY, visible: 1 } }),
+    killer: integration('backfill-hold', 'once all that ran at the hold has ended there'),
   },
   {
     rule: 'I3',
@@ -319,7 +319,13 @@ const READING: readonly Mutant[] = [
       ),
       ...edit('workers/backfill/attempt.ts', ['    await server.assertCurrent(connection)\n', '']),
     ],
-    killer: model(300, { ...REPLICA, scans: ['Ctid'], actions: ['Truncate'], weights: SLOW }),
+    killer: model(400, {
+      ...REPLICA,
+      scans: ['Ctid'],
+      actions: ['Truncate'],
+      backfills: 4,
+      weights: { ...BUSY, replay: 4 },
+    }),
   },
   {
     rule: 'R11',
