@@ -4,7 +4,7 @@ import type { RedshiftDestination } from '../../crds/redshift.ts'
 import { freePort } from '../../hack/process/ports.ts'
 import { MillraceError } from '../../lib/errors.ts'
 import { s3Client } from '../emulator/s3/server.ts'
-import { never } from './destination-postgres-fixture.ts'
+import { define, hard, nameOf, never } from './destination-postgres-fixture.ts'
 import { openTestWarehouse, type TestWarehouse, useS3 } from './destination-redshift-fixture.ts'
 import { BUCKET, ROLE, s3Server } from './emulator-setup.ts'
 
@@ -127,4 +127,43 @@ it('a right one is found right, and nothing is left in the bucket', async () => 
   )
   client.destroy()
   expect(Contents.map(({ Key }) => Key)).toEqual([])
+})
+
+it('makes a table spread, sorted and encoded as the spec says', async () => {
+  const definition = define('facts', ['id bigint', 'customer integer', 'at timestamp', 'body text'], ['id'])
+  const destination = warehouse.open('pipeline-1', {
+    spec: {
+      iamRoleArn: ROLE,
+      tables: [
+        {
+          schema: 'public',
+          name: 'facts',
+          distStyle: 'Key',
+          distKey: 'customer',
+          sortKey: ['at', 'customer'],
+          columns: [
+            { name: 'body', encoding: 'zstd', type: 'VARCHAR(300)' },
+            { name: 'customer', encoding: 'az64' },
+          ],
+        },
+      ],
+    },
+  })
+  try {
+    await destination.ledger.open(never)
+    await destination.ensureTable(nameOf(definition), definition, hard, never)
+    const columns = await warehouse.rows(
+      `select column_name, data_type, encoding, distkey, sortkey from svv_redshift_columns where table_name = 'facts' order by ordinal_position`,
+    )
+    expect(columns.map((row) => row.slice(0, 1).concat(row.slice(3)))).toEqual([
+      ['id', false, 0],
+      ['customer', true, 2],
+      ['at', false, 1],
+      ['body', false, 0],
+    ])
+    expect(columns.map((row) => row[2])).toEqual([expect.anything(), 'az64', expect.anything(), 'zstd'])
+    expect(columns[3]?.[1]).toBe('character varying(300)')
+  } finally {
+    await destination.close()
+  }
 })
