@@ -39,7 +39,7 @@ export async function startWorkload(options: WorkloadOptions): Promise<Workload>
       const random = options.random.fork(`session ${i}`)
       return async () => {
         let client = await reconnect(options, stopping.signal)
-        while (!stopping.signal.aborted) {
+        while (client && !stopping.signal.aborted) {
           try {
             await transaction(client, random, options, added)
             transactions += 1
@@ -50,7 +50,7 @@ export async function startWorkload(options: WorkloadOptions): Promise<Workload>
           }
           await new Promise((resolve) => setTimeout(resolve, random.below(MAX_REST)))
         }
-        await client.end().catch(() => {})
+        await client?.end().catch(() => {})
       }
     }),
   )
@@ -78,15 +78,16 @@ async function connect(options: WorkloadOptions): Promise<Client> {
   return client
 }
 
-async function reconnect(options: WorkloadOptions, signal: AbortSignal): Promise<Client> {
-  for (;;) {
+/** Undefined when it is over before the server is up again. */
+async function reconnect(options: WorkloadOptions, signal: AbortSignal): Promise<Client | undefined> {
+  while (!signal.aborted) {
     try {
       return await connect(options)
-    } catch (error) {
-      if (signal.aborted) throw error
+    } catch {
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
+  return undefined
 }
 
 function isConnectionLoss(error: unknown): boolean {
