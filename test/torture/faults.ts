@@ -76,8 +76,10 @@ export function startFaults(
   const weights = Object.fromEntries(faults.map(([name, { weight }]) => [name, weight]))
   const strikes = new Map(faults.map(([name, { strike }]) => [name, strike]))
   const done = (async () => {
-    while (!stopping.signal.aborted) {
-      await sleep(200 + random.below(1_500), undefined, { signal: stopping.signal }).catch(() => {})
+    // The longer it takes, the less often: something has to come to its end meanwhile.
+    for (let struck = 0; !stopping.signal.aborted; struck += 1) {
+      const pause = 200 + random.below(1_500) * (1 + struck / 8)
+      await sleep(pause, undefined, { signal: stopping.signal }).catch(() => {})
       if (stopping.signal.aborted) return
       const name = random.weighted(weights)
       note(name)

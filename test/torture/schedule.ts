@@ -1,6 +1,5 @@
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { backfillManifest, pipelineManifest } from '../../hack/demo/manifests.ts'
+import { pipelineManifest } from '../../hack/demo/manifests.ts'
 import { asSuperuser, OWNER, type Site } from '../../hack/demo/site.ts'
 import { quoteIdentifier } from '../../lib/sql.ts'
 import type { World } from '../cluster/world.ts'
@@ -13,6 +12,7 @@ import type { ClusterWatch } from './history/watch.ts'
 import { createRandom, type Random } from './random.ts'
 import { dropDatabases, removePipeline } from './remove.ts'
 import { PIPELINE, settle } from './settle.ts'
+import { storm } from './storm.ts'
 import type { TortureTable } from './tables.ts'
 import { startWorkload, statement } from './workload.ts'
 
@@ -104,8 +104,15 @@ export async function runSchedule(run: Run, seed: string): Promise<Outcome> {
         },
       }),
     )
-    await backfillAtRandom(world, site, tables, fromPrimary, random.fork('backfills'), note)
-    await emptyLine(world, site)
+    await storm({
+      world,
+      site,
+      tables,
+      fromPrimary,
+      random: random.fork('backfills'),
+      note,
+      transactions: workload.transactions,
+    })
   } finally {
     await faults.stop()
     await workload.stop()
@@ -149,88 +156,4 @@ async function makeTables(site: Site, tables: readonly TortureTable[], random: R
       for (let i = 0; i < 60; i += 1) await client.query(statement(random, table)).catch(() => {})
     }
   })
-}
-
-/**
- * Ad-hoc backfills while everything goes wrong: all actions, cancels, deletes, suspends; tables leave and come back. Takes
- * 3 to 9 s.
- */
-async function backfillAtRandom(
-  world: World,
-  site: Site,
-  tables: readonly TortureTable[],
-  fromPrimary: readonly TortureTable[],
-  random: Random,
-  note: (what: string) => void,
-): Promise<void> {
-  const { cluster } = world.local
-  const began = Date.now()
-  const end = began + 3_000 + random.below(6_000)
-  for (let number = 0; Date.now() < end; number += 1) {
-    await sleep(random.below(2_000))
-    if (random.chance(0.12)) {
-      const left = random.pick(tables)
-      note(`table ${left.name} is removed and added`)
-      await setTables(
-        world,
-        site,
-        tables.filter((each) => each !== left),
-      )
-      await sleep(random.below(3_000))
-      await setTables(world, site, tables)
-    }
-    if (random.chance(0.08)) {
-      const state = random.pick(['Paused', 'Stopped'] as const)
-      note(`the Pipeline is ${state}`)
-      await patchPipeline(world, site, { state })
-      await sleep(random.below(2_000))
-      await patchPipeline(world, site, { state: 'Running' })
-    }
-    const table = random.pick(tables)
-    const name = `adhoc-${number}`
-    const action = random.pick(['DoNothing', 'Truncate', 'Drop'] as const)
-    const scan = random.pick(['Auto', 'Key', 'Ctid'] as const)
-    const readFrom =
-      table.keyless || (fromPrimary.includes(table) && random.chance(0.6)) ? 'Primary' : 'Replica'
-    const manifest = backfillManifest(site.namespace, name, {
-      pipelineRef: { name: PIPELINE },
-      table: { schema: table.schema, name: table.name },
-      destinationTable: action,
-      backfill: { scan, readFrom },
-      ...(!table.keyless && random.chance(0.15) && { verify: 'AfterBackfill' as const }),
-      backoffLimit: 50,
-    })
-    await cluster.apply(manifest)
-    note(`backfill ${name} of ${table.name}: ${action} ${scan} ${readFrom}`)
-    const end = random.weighted({ none: 60, cancel: 15, delete: 10, suspend: 15 })
-    if (end === 'none') continue
-    await sleep(random.below(2_500))
-    note(`${end} ${name}`)
-    const path = `/apis/millrace.dev/v1alpha1/namespaces/${site.namespace}/tablebackfills/${name}`
-    if (end === 'delete') await cluster.remove(manifest)
-    else await cluster.patch(path, { spec: end === 'cancel' ? { cancel: true } : { suspend: true } })
-    if (end !== 'suspend') continue
-    await sleep(random.below(2_000))
-    await cluster.patch(path, { spec: { suspend: false } })
-  }
-}
-
-/** What waits is called off when the storm ends, but for the first: it would only be more of the same, one after the other. */
-async function emptyLine({ local: { cluster } }: World, site: Site): Promise<void> {
-  const waiting = (await cluster.backfills(site.namespace)).filter(
-    ({ metadata, status }) => status?.phase === 'Queued' && metadata.name.startsWith('adhoc'),
-  )
-  for (const { metadata } of waiting.slice(1))
-    await cluster.patch(
-      `/apis/millrace.dev/v1alpha1/namespaces/${site.namespace}/tablebackfills/${metadata.name}`,
-      { spec: { cancel: true } },
-    )
-}
-
-const setTables = (world: World, site: Site, tables: readonly TortureTable[]) =>
-  patchPipeline(world, site, { tables: tables.map(({ schema, name }) => ({ schema, name })) })
-
-async function patchPipeline(world: World, site: Site, spec: object): Promise<void> {
-  const path = `/apis/millrace.dev/v1alpha1/namespaces/${site.namespace}/pipelines/${PIPELINE}`
-  await world.local.cluster.patch(path, { spec })
 }
