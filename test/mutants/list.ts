@@ -4,8 +4,6 @@ import { edit, integration, type Mutant, model, unit } from './mutant.ts'
 const LONG = { commit: 2, begin: 6, write: 12 }
 const SLOW = { replay: 1.5 }
 const RETYPE = { retype: 0.6 }
-/** Many transactions, many backfills. */
-const BUSY = { commit: 16, begin: 12, write: 24, adhoc: 4, backfill: 60 }
 const REPLICA = { readFrom: 'Replica', seedRows: 4 } as const
 const PRIMARY = { readFrom: 'Primary', seedRows: 4 } as const
 
@@ -319,13 +317,7 @@ const READING: readonly Mutant[] = [
       ),
       ...edit('workers/backfill/attempt.ts', ['    await server.assertCurrent(connection)\n', '']),
     ],
-    killer: model(400, {
-      ...REPLICA,
-      scans: ['Ctid'],
-      actions: ['Truncate'],
-      backfills: 4,
-      weights: { ...BUSY, replay: 4 },
-    }),
+    killer: unit('workers/backfill/plan.test.ts', 'before the snapshot is taken'),
   },
   {
     rule: 'R11',
