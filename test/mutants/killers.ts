@@ -70,7 +70,8 @@ export async function runTests(killers: readonly TestKiller[], dir: string): Pro
       ...[first.file, ...only],
     ],
     dir,
-    { NO_COLOR: '1' },
+    // What only needs PostgreSQL does not wait for the other services.
+    { NO_COLOR: '1', ...(first.file.includes('destination-postgres') && { TEST_SERVICES: 'postgres' }) },
   )
   const content = await readFile(report, 'utf8').catch(() => undefined)
   if (content === undefined) return killers.map(() => ({ failed: undefined, said: output.slice(-2_000) }))
