@@ -42,8 +42,10 @@ async function playWorkers(world: World): Promise<void> {
 /** Everything that a person sees at the end. */
 async function outcome(world: World) {
   await world.until(async () => {
-    const { conditions, counts } = (await world.pipeline('shop'))?.status ?? {}
-    return conditions?.[0]?.reason === 'Streaming' && counts?.streaming === tables.length
+    const { conditions, counts, tables: seen } = (await world.pipeline('shop'))?.status ?? {}
+    // What apply has reported last is the last to be seen: it streams before.
+    const isWhole = seen?.every(({ historyComplete }) => historyComplete === true)
+    return isWhole && conditions?.[0]?.reason === 'Streaming' && counts?.streaming === tables.length
   }, 'the Pipeline to be ready')
   const backfills = await world.until(async () => {
     const found = await world.backfills()
