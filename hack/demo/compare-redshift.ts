@@ -128,6 +128,11 @@ async function columnsOf(client: Client, { source, columns }: ComparedTable): Pr
   return result.rows.filter(({ name }) => columns === undefined || columns.includes(name))
 }
 
+/** A name as Redshift keeps it: small letters, as far as they are ASCII. */
+export function foldedName(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase())
+}
+
 /** Queries that together read the table once, in parts that a result has room for. */
 function queries(
   { destination, key }: ComparedTable,
@@ -135,7 +140,7 @@ function queries(
   shapes: readonly Shape[],
   slices: number,
 ): string[] {
-  const name = (text: string) => quoteIdentifier(text.toLowerCase())
+  const name = (text: string) => quoteIdentifier(foldedName(text))
   const list = columns.map((column, index) => (shapes[index] as Shape).warehouse(name(column.name)))
   const sql = `SELECT ${list.join(', ')} FROM ${name(destination.schema)}.${name(destination.name)}`
   if (slices <= 1) return [sql]

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect } from 'vitest'
 import type { BackfillPhase } from '../../crds/api.ts'
 import type { Pipeline, PipelineManifestSpec } from '../../crds/pipeline.ts'
 import type { TableBackfill, TableBackfillManifestSpec } from '../../crds/table-backfill.ts'
+import { foldedName } from '../../hack/demo/compare-redshift.ts'
 import { compareWithDestination } from '../../hack/demo/destination.ts'
 import { type Cluster, connectCluster, waitUntil } from '../../hack/demo/kube.ts'
 import { backfillManifest, pipelineManifest } from '../../hack/demo/manifests.ts'
@@ -21,10 +22,9 @@ export const PIPELINE = 'shop'
 /** Whether the suite runs with `DEST=redshift`, against the stack's Redshift emulator. */
 export const REDSHIFT = destinationKind() === 'redshift'
 
-/** Name of a table in the destination: Redshift knows only small letters, as far as they are ASCII. */
+/** Name of a table in the destination. */
 export function inDestination<T extends { readonly schema: string; readonly name: string }>(table: T) {
-  const small = (name: string) => name.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase())
-  return REDSHIFT ? { schema: small(table.schema), name: small(table.name) } : table
+  return REDSHIFT ? { schema: foldedName(table.schema), name: foldedName(table.name) } : table
 }
 
 /** Makes a site for the tests of a file, and removes it afterwards unless KEEP=1. */
