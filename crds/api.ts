@@ -116,6 +116,9 @@ export const PIPELINE_CONDITIONS = [
 
 export const BACKFILL_CONDITIONS = ['Succeeded'] as const
 
+/** Columns with values that did not fit that a status names; a table may have 1,600, and a Pipeline a thousand tables. */
+export const MAX_UNFIT_COLUMNS = 10
+
 /** Reasons of `Ready`. */
 export const READY_REASONS = [
   'Streaming',

@@ -1,6 +1,6 @@
 /** Small shapes that occur in several places of the API. */
 
-import { COMPONENTS } from './api.ts'
+import { COMPONENTS, MAX_UNFIT_COLUMNS } from './api.ts'
 import { type Infer, integer, listMap, object, oneOf, optional, string } from './schema.ts'
 
 /** PostgreSQL cuts identifiers at 63 bytes. */
@@ -71,7 +71,7 @@ export type UnfitColumn = Infer<typeof unfitColumn>
 
 /** What did not fit a destination's types. */
 export function unfit(description: string) {
-  return optional(listMap(unfitColumn, ['column'], { description, maxItems: 10 }))
+  return optional(listMap(unfitColumn, ['column'], { description, maxItems: MAX_UNFIT_COLUMNS }))
 }
 
 /** Something that a worker ran into and that a person may have to mend. */

@@ -9,7 +9,7 @@ describe('the ends of topics', () => {
     ends.begin('t', 5n)
     expect(ends.place(placed(5n, 7n))).toEqual([])
     expect(ends.place(placed(9n, 10n))).toEqual([])
-    expect(ends.end('t')).toBe(10n)
+    expect(ends.all().get('t')).toBe(10n)
   })
 
   it.each([
@@ -20,13 +20,13 @@ describe('the ends of topics', () => {
     const ends = createEnds()
     ends.begin('t', 5n)
     expect(ends.place(placed(first, first + 3n))).toEqual(['t'])
-    expect(ends.end('t')).toBe(5n)
+    expect(ends.all().get('t')).toBe(5n)
   })
 
   it('are not kept for topics that are not of tables', () => {
     const ends = createEnds()
     expect(ends.place(placed(0n, 1n))).toEqual([])
-    expect(ends.end('t')).toBeUndefined()
+    expect(ends.all().get('t')).toBeUndefined()
   })
 
   it('are told once each time they move', () => {

@@ -5,8 +5,6 @@ import type { Placements } from '../queue/queue.ts'
  * comes to stand before a known end stands in another topic, made anew under the old name (rule R24).
  */
 export interface Ends {
-  /** Undefined: nothing is known of the topic. */
-  end(topic: string): bigint | undefined
   /** From here on the topic ends there. */
   begin(topic: string, end: bigint): void
   /** Takes over where a send has come to stand; returns the topics that are not the ones that were written before. */
@@ -20,7 +18,6 @@ export function createEnds(): Ends {
   const ends = new Map<string, bigint>()
   const moved = new Set<string>()
   return {
-    end: (topic) => ends.get(topic),
     begin(topic, end) {
       ends.set(topic, end)
       moved.add(topic)

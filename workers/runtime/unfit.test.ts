@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { createUnfitCounts, MAX_UNFIT_COLUMNS } from './unfit.ts'
+import { MAX_UNFIT_COLUMNS } from '../../crds/api.ts'
+import { createUnfitCounts } from './unfit.ts'
 
 describe('values that did not fit', () => {
   it('are nothing to report when there is none', () => {

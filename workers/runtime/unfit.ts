@@ -1,7 +1,5 @@
+import { MAX_UNFIT_COLUMNS } from '../../crds/api.ts'
 import type { UnfitColumn } from '../../crds/pipeline.ts'
-
-/** Columns that a status names; a table may have 1,600, and a Pipeline a thousand tables. */
-export const MAX_UNFIT_COLUMNS = 10
 
 /** Values of one table that the destination could not hold as they were, by column. */
 export interface UnfitCounts {
