@@ -26,6 +26,7 @@ beforeAll(async () => {
   one = openOn(url)
   two = openOn(url)
   other = openOn(url, 'pipeline-2')
+  await one.ledger.open(never)
 })
 
 afterAll(() => Promise.all([one, two, other].map((destination) => destination.close())))
@@ -48,10 +49,11 @@ async function current(name: string) {
 
 describe('opening', () => {
   it('is done once however many do it at once', async () => {
-    const pods = Array.from({ length: 6 }, () => openOn(url))
-    await Promise.all([...pods, one, two, other].map((pod) => pod.ledger.open(never)))
+    const fresh = (await createDatabase('destination_ledger_fresh', 'destination')).url
+    const pods = Array.from({ length: 9 }, () => openOn(fresh))
+    await Promise.all(pods.map((pod) => pod.ledger.open(never)))
     await Promise.all(pods.map((pod) => pod.close()))
-    expect(await query(url, 'select version from millrace.schema_version')).toEqual([{ version: 1 }])
+    expect(await query(fresh, 'select version from millrace.schema_version')).toEqual([{ version: 1 }])
   })
 
   it('refuses what a newer Millrace wrote', async () => {

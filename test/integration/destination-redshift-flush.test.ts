@@ -224,6 +224,24 @@ describe('batches of a table without a key', () => {
     },
     600_000,
   )
+
+  it('with large documents are told from others, and refused where they are what is to be found', async () => {
+    const { definition, row } = await fresh(['v text', 'j jsonb'], [])
+    const large = JSON.stringify(Array.from({ length: 7000 }, (_, n) => `${n} of many`))
+    const filled = await apply(row, definition, {
+      keyless: [
+        { image: ['a', large], count: 2 },
+        { image: ['a', '[1]'], count: 2 },
+      ],
+    })
+    const left = await apply(filled, definition, { keyless: [{ image: ['a', '[1]'], count: -1 }] })
+    const counted = async () => (await rowsOf(definition, 'json_size(j) > 65535')).flat()
+    expect(await counted()).toEqual([false, true, true])
+    await expect(
+      apply(left, definition, { keyless: [{ image: ['a', large], count: -1 }] }),
+    ).rejects.toMatchObject({ code: 'ValueRejected', message: expect.stringContaining('column "j"') })
+    expect(await counted()).toEqual([false, true, true])
+  })
 })
 
 describe('a flush', () => {

@@ -1,6 +1,9 @@
+import { MillraceError } from '../../../lib/errors.ts'
+import { tableLabel } from '../../source/table.ts'
 import type { Batch, RowImage } from '../destination.ts'
 import { csvLine } from './csv.ts'
 import type { Work } from './ledger-store.ts'
+import { MAX_VARCHAR } from './redshift-type.ts'
 import {
   ADD,
   assertFilledSQL,
@@ -96,9 +99,24 @@ export function flushRows(batch: Batch, writing: Writing): FlushRows {
       yield [DELETE, 0, values]
     }
     for (const { image, count } of keyless) {
-      if (count < 0) yield [REMOVE, -count, image]
+      if (count < 0) yield [REMOVE, -count, comparable(image)]
       for (let copy = 0; copy < count; copy += 1) yield [ADD, 0, image]
     }
+  }
+
+  /** Without a key a row is found by all of its values, and Redshift has no text of a large document to compare. */
+  function comparable(image: readonly (string | null)[]): readonly (string | null)[] {
+    const large = image.findIndex(
+      (value, index) =>
+        value !== null &&
+        writing.columns[index]?.type.kind === 'super' &&
+        Buffer.byteLength(value) > MAX_VARCHAR,
+    )
+    if (large < 0) return image
+    throw new MillraceError(
+      'ValueRejected',
+      `a row of table ${tableLabel(batch.ledger.table)} cannot be found in Redshift to be removed: the table has no key, and column ${JSON.stringify(writing.columns[large]?.name)} has a document of more than ${MAX_VARCHAR} bytes, which Redshift does not compare. Give the table a primary key, or exclude the column by the table's columns.exclude, and apply a TableBackfill with destinationTable Drop`,
+    )
   }
 
   function inlineRows(): Work[] | undefined {

@@ -3,7 +3,7 @@ import type { TargetTable } from './catalog.ts'
 import { literal, typedLiteral } from './literals.ts'
 import { NULL_TEXT } from './marks.ts'
 import { foldName, quoteName, quoteTableName } from './names.ts'
-import { type RedshiftType, typeText } from './redshift-type.ts'
+import { MAX_VARCHAR, type RedshiftType, typeText } from './redshift-type.ts'
 import { assertSQL } from './transaction-sql.ts'
 
 /** How rows of a definition are written into a table of the destination. */
@@ -276,8 +276,7 @@ function equals(a: string, b: string, { kind }: RedshiftType): string {
     case 'char':
       return `COALESCE(${a}, '') = COALESCE(${b}, '') AND COALESCE(LEN(${a}), -1) = COALESCE(LEN(${b}), -1)`
     case 'super':
-      // Of NULL, JSON_SERIALIZE makes the document null.
-      return `CASE WHEN ${a} IS NULL THEN '' ELSE JSON_SERIALIZE(${a}) END = CASE WHEN ${b} IS NULL THEN '' ELSE JSON_SERIALIZE(${b}) END`
+      return `${documentSQL(a)} = ${documentSQL(b)}`
     case 'varbyte':
       return `COALESCE(TO_HEX(${a}), '-') = COALESCE(TO_HEX(${b}), '-')`
     case 'boolean':
@@ -294,6 +293,12 @@ function equals(a: string, b: string, { kind }: RedshiftType): string {
     default:
       return `COALESCE(${a}, 0) = COALESCE(${b}, 0) AND ${nulls}`
   }
+}
+
+/** SQL: a document's text, the same for equal ones. One that no VARCHAR has room for has none, and is never looked for (see `flushRows`). */
+function documentSQL(value: string): string {
+  // Of NULL, JSON_SERIALIZE makes the document null, and of a large one an error.
+  return `CASE WHEN ${value} IS NULL THEN '' WHEN JSON_SIZE(${value}) > ${MAX_VARCHAR} THEN '-' ELSE JSON_SERIALIZE(${value}) END`
 }
 
 /** Name of the column behind the one of a stage; other names come back as they are. */
