@@ -422,7 +422,7 @@ const APPLYING: readonly Mutant[] = [
       ['if (!entry?.image || !found) continue', 'if (!entry?.image) continue'],
       ['entry.image[index] = found[place] ?? null', 'entry.image[index] = found?.[place] ?? null'],
     ),
-    killer: integration('apply', 'are read only from a server that is past the change'),
+    killer: integration('apply', 'come from the row in the destination, else from the source'),
   },
   {
     rule: 'R19',
