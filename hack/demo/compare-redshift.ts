@@ -65,6 +65,7 @@ export async function compareWithWarehouse(
   sliceBytes = SLICE_BYTES,
 ): Promise<Comparison> {
   const source = new Client({ connectionString: sourceUrl, options: SETTINGS })
+  source.on('error', () => {}) // shows in the next query
   await source.connect()
   try {
     const columns = await columnsOf(source, table)

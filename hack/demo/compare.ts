@@ -33,6 +33,7 @@ export async function compareTable(
 ): Promise<Comparison> {
   const source = new Client({ connectionString: sourceUrl, options: SETTINGS })
   const destination = new Client({ connectionString: destinationUrl, options: SETTINGS })
+  for (const client of [source, destination]) client.on('error', () => {}) // shows in the next query
   await Promise.all([source.connect(), destination.connect()])
   try {
     const columns = table.columns ?? (await columnNames(source, table.source))

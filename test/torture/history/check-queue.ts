@@ -34,10 +34,25 @@ export const queueIsComplete: Check = (history) => {
   const [setting] = of(history, 'setting')
   if (setting?.failedOver) return []
   const commits = of(history, 'commit')
-  return [...byTopic(history).values()].flatMap((runs) => missing(runs, commits))
+  return [...byTopic(history).values()].flatMap((runs) =>
+    missing(runs, commits, runs[0] === undefined || beginsInside(history, runs[0])),
+  )
 }
 
-function missing(runs: readonly RunEvent[], commits: readonly CommitEvent[]): string[] {
+/**
+ * Whether what stands first in a topic follows on records that were deleted, and not on a *leave*: what was written on both
+ * sides of one is half there.
+ */
+function beginsInside(history: History, { topic, offset }: RunEvent): boolean {
+  if (offset === 0) return false
+  const passed = of(history, 'ledger').flatMap(({ of: kind, new: row }) =>
+    kind === 'tables' && row?.topic === topic && Number(row.next_offset) <= offset ? [row] : [],
+  )
+  const furthest = Math.max(0, ...passed.map((row) => Number(row.next_offset)))
+  return passed.findLast((row) => Number(row.next_offset) === furthest)?.state !== 'left'
+}
+
+function missing(runs: readonly RunEvent[], commits: readonly CommitEvent[], headless: boolean): string[] {
   const table = runs[0]?.table ?? ''
   const counts = new Map<number, Set<number>>()
   for (const { lines } of runs) {
@@ -48,7 +63,7 @@ function missing(runs: readonly RunEvent[], commits: readonly CommitEvent[]): st
       for (const sequence of line.sequences) known.add(sequence)
     }
   }
-  const covered = intervals(runs)
+  const covered = intervals(runs, headless)
   const found: string[] = []
   for (const { xid, end, changes } of commits) {
     const wanted = changes.filter((each) => each.table === table).length
@@ -67,11 +82,10 @@ function missing(runs: readonly RunEvent[], commits: readonly CommitEvent[]): st
  * From each join, or from the first record that has not been deleted, to the last place before the next leave, gap or end.
  * What came behind the last record that is there was not to be there yet.
  */
-function intervals(runs: readonly RunEvent[]): [bigint, bigint][] {
+function intervals(runs: readonly RunEvent[], headless: boolean): [bigint, bigint][] {
   const found: [bigint, bigint][] = []
   let from: bigint | undefined
   let last = 0n
-  const headless = (runs[0]?.offset ?? 0) > 0
   const close = () => {
     if (from !== undefined && last > from) found.push([from, last])
     from = undefined

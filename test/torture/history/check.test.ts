@@ -448,6 +448,23 @@ describe('allows that', () => {
     expect(checkHistory([...life(), waiting, going])).toEqual([])
   })
 
+  it('a transaction of both sides of a leave is half in a topic that begins behind it', () => {
+    const state = (name: string) => [
+      ...life().filter((event) => event.kind !== 'run' || event.offset > 3),
+      {
+        ...(life().find(isLedger('tables', 290)) as LedgerEvent),
+        at: 289,
+        new: { ...TABLE, version: 5, next_offset: 4, lsn: '0/400', state: name },
+      },
+      commit(60, '0/910', insert('y1'), remove('y1')),
+      run(7, 165, { tx: '0/900', xid: 60, sequences: [1] }),
+      run(8, 175, control('join', '0/A00', '0/A08')),
+    ]
+    const incomplete = /I1 the queue is complete.*1 of 2 changes of transaction 60/
+    expect(checkHistory(state('active') as Event[]).join('\n')).toMatch(incomplete)
+    expect(checkHistory(state('left') as Event[]).join('\n')).not.toMatch(incomplete)
+  })
+
   it('a row is newer than the position, as after a re-read', () => {
     const events = broken(isWrite(300), to({ change: remove('b1') } as Partial<Event>))
     const later = [
