@@ -238,6 +238,27 @@ describe('unchanged values', () => {
     await bed.untilContents(['(4,moved,right)'])
   })
 
+  it('a row that is gone when it is read again leaves none of before under its key (R18)', async () => {
+    const bed = await open('replaced', { source: KVT })
+    await query(bed.source.url, `insert into t values (3, 'moved', 'x1')`)
+    await bed.rows(
+      0x200,
+      [
+        ['i', 2, ['1', 'first', 'x1']],
+        ['i', 3, ['2', 'second', 'x2']],
+      ],
+      { columns: KVT_COLUMNS },
+    )
+    bed.run()
+    await bed.untilContents(['(1,first,x1)', '(2,second,x2)'])
+    // The second row takes the key of the first, and is deleted right after.
+    await bed.rows(0x300, [
+      ['u', 2, ['3', 'moved', 0], ['1']],
+      ['u', 3, ['1', 'moved', 0], ['2']],
+    ])
+    await bed.untilContents(['(3,moved,x1)'])
+  })
+
   it('of many large rows are read in pieces', async () => {
     const bed = await open('pieces', { source: KVT })
     await query(

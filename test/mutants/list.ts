@@ -419,10 +419,16 @@ const APPLYING: readonly Mutant[] = [
     without: 'dropping a change whose row is gone',
     edits: edit(
       'workers/apply/write.ts',
-      ['if (!entry?.image || !found) continue', 'if (!entry?.image) continue'],
+      ['if (!found) {', 'if (!values) {'],
       ['entry.image[index] = found[place] ?? null', 'entry.image[index] = found?.[place] ?? null'],
     ),
     killer: integration('apply', 'come from the row in the destination, else from the source'),
+  },
+  {
+    rule: 'R18',
+    without: 'taking away what stood under the key of a row that is gone',
+    edits: edit('workers/apply/write.ts', ['gone.push(entry)', '']),
+    killer: integration('apply', 'leaves none of before under its key'),
   },
   {
     rule: 'R19',

@@ -49,6 +49,10 @@ export async function writeBatch(
     if (doubtful.length > 0) {
       const taken = await resolve(context, definition, doubtful, signal)
       ready.push(...taken.resolved)
+      removals = {
+        ...removals,
+        deletes: [...removals.deletes, ...taken.gone.map(({ key }) => convert.key(key))],
+      }
       doubtful = doubtful.slice(taken.count)
     }
     const isLast = doubtful.length === 0
@@ -77,13 +81,16 @@ export async function writeBatch(
     ready = []
   }
 
-  /** Reads as many as fit into memory; those that are gone are left out, since a delete follows. */
+  /**
+   * Reads as many as fit into memory. Of those that are gone a delete follows, which is done at once: the destination may have
+   * another row under the key that this change was to replace, and nobody should find it there until then.
+   */
   async function resolve(
     { source, onReread }: WriteContext,
     table: TableDefinition,
     wanted: readonly Entry[],
     abort: AbortSignal,
-  ): Promise<{ resolved: Entry[]; count: number }> {
+  ): Promise<{ resolved: Entry[]; gone: Entry[]; count: number }> {
     const rows = wanted.slice(0, REREAD_ROWS)
     const lacking = table.columns.flatMap(({ name }, index) =>
       rows.some(({ image }) => image?.[index] === undefined) ? [{ name, index }] : [],
@@ -92,15 +99,20 @@ export async function writeBatch(
     const { values } = await source.reread(request, abort)
     onReread(values.length)
     const resolved: Entry[] = []
+    const gone: Entry[] = []
     for (const [number, found] of values.entries()) {
       const entry = rows[number]
-      if (!entry?.image || !found) continue
+      if (!entry?.image) continue
+      if (!found) {
+        gone.push(entry)
+        continue
+      }
       for (const [place, { index }] of lacking.entries()) {
         if (entry.image[index] === undefined) entry.image[index] = found[place] ?? null
       }
       resolved.push(entry)
     }
-    return { resolved, count: values.length }
+    return { resolved, gone, count: values.length }
   }
 }
 
