@@ -9,10 +9,14 @@ export const auditSlot = (database: string) => `torture_${database}`
 /** Makes values the same text on both sides, whoever writes. */
 const SAME_TEXT = `SET datestyle = 'ISO' SET timezone = 'UTC' SET intervalstyle = 'postgres' SET bytea_output = 'hex' SET extra_float_digits = 3`
 
-const columnsOf = (table: TortureTable) => [...table.key, ...Object.keys(table.values)]
-
-const imageOf = (table: TortureTable, row: string) =>
-  `md5(ROW(${columnsOf(table).map((name) => `${row}.${quoteIdentifier(name)}`)})::text)`
+/** Hash of the key, or of the row where there is none, and one for each further column. */
+function imageOf(table: TortureTable, row: string): string {
+  const hash = (names: readonly string[]) =>
+    `md5(ROW(${names.map((name) => `${row}.${quoteIdentifier(name)}`)})::text)`
+  const values = Object.keys(table.values)
+  if (table.keyless) return hash([...table.key, ...values])
+  return [hash(table.key), ...values.map((name) => `left(${hash([name])}, 10)`)].join(" || '.' || ")
+}
 
 const label = (table: TortureTable) => `${table.schema}.${table.name}`
 

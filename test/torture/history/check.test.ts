@@ -448,6 +448,23 @@ describe('allows that', () => {
     expect(checkHistory([...life(), waiting, going])).toEqual([])
   })
 
+  it('single columns of a row are newer than the position, and none older', () => {
+    const withRow = (image: string) => {
+      const events = life().map((event) => {
+        const text = JSON.stringify(event)
+        return JSON.parse(text.replaceAll('"a2"', '"a.2.2"').replaceAll('"a1"', '"a.1.1"')) as Event
+      })
+      const at = events.findIndex((event) => event.kind === 'write' && event.at === 260)
+      events[at] = { ...(events[at] as WriteEvent), change: insert(image) }
+      return [...events, commit(60, '0/910', update('a.2.2', 'a.3.3'))]
+    }
+    const stale = /never stale.*that the source never had/
+    expect(checkHistory(withRow('a.2.3')).join('\n')).not.toMatch(stale)
+    expect(checkHistory(withRow('a.2.1')).join('\n')).toMatch(stale)
+    expect(checkHistory(withRow('a.2.4')).join('\n')).toMatch(stale)
+    expect(checkHistory(withRow('b.2.3')).join('\n')).toMatch(stale)
+  })
+
   it('a transaction of both sides of a leave is half in a topic that begins behind it', () => {
     const state = (name: string) => [
       ...life().filter((event) => event.kind !== 'run' || event.offset > 3),

@@ -2,8 +2,9 @@
  * What a schedule leaves behind for the checks: one JSON object a line in `out/torture/<seed>/history.jsonl`. Times are
  * milliseconds since 1970 by the one clock of the machine; positions in the log are PostgreSQL's text form.
  *
- * An *image* is a hash of a row's values in the columns that it was made with, so that a row of the source and its copy have
- * the same one. Images are unique over time for tables with a key: each write gives its row a new revision.
+ * An *image* stands for a row's values in the columns that it was made with, so that a row of the source and its copy have
+ * the same one: a hash of the key and one of each further column, with dots between. Images are unique over time for tables with
+ * a key: each write gives its row a new revision.
  */
 export type Event =
   | LedgerEvent
