@@ -54,3 +54,14 @@ describe('a backfill whose pod still runs', () => {
     expect(stateOf({ phase: 'Backfilling', queue: { state: 'Copied' } })).toBe('running, leaves the table')
   })
 })
+
+describe('a backfill that apply has closed', () => {
+  it('keeps its place until its status says so', () => {
+    expect(stateOf({ phase: 'Preparing', queue: { state: 'Closed' } }, { active: false })).toBe(
+      'running, leaves the table',
+    )
+    expect(stateOf({ phase: 'Failed', queue: { state: 'Closed' } }, { active: false })).toBe(
+      'apart, leaves the table',
+    )
+  })
+})

@@ -37,9 +37,8 @@ function stateOf(
   // A place is taken until the last pod has gone; but the copy's end is enough (rule R9).
   if (isCopied(backfill, job)) return ended
   if (job?.active) return 'running'
-  if (isTerminal(backfill.status?.phase) || backfill.status?.queue?.state === 'Closed') return 'apart'
-  if (backfill.metadata.deletionTimestamp !== undefined) return 'apart'
-  if (isCalledOff(backfill, facts)) return ended
+  if (isTerminal(phase) || backfill.metadata.deletionTimestamp !== undefined) return 'apart'
+  if (backfill.status?.queue?.state === 'Closed' || isCalledOff(backfill, facts)) return ended
   if (!facts?.listed || backfill.spec.suspend) return 'apart'
   return job?.complete || job?.failed || job?.deleting ? ended : 'waiting'
 }

@@ -5,6 +5,7 @@ import type { LedgerBackfill } from '../ledger.ts'
 import type { RedshiftContext } from './context.ts'
 import { workName, writingFor } from './ensure-table.ts'
 import { StatementFailure } from './failures.ts'
+import { createSliceCount, fitSlices } from './fit-slices.ts'
 import type { KnownChunk } from './ledger-known.ts'
 import { backfillContent, backfillId, chunkContent, chunkId, toBackfill } from './ledger-rows.ts'
 import { GuardFailed, type Work } from './ledger-store.ts'
@@ -48,7 +49,7 @@ interface Waiting {
 }
 
 const ATTEMPTS = 20
-/** Chunks and files that one COPY takes; a manifest of more is no faster. */
+/** Chunks that one COPY takes; a manifest of more is no faster. */
 const MOST_CHUNKS = 200
 
 /**
@@ -57,13 +58,17 @@ const MOST_CHUNKS = 200
  */
 export function createChunkGroups(context: RedshiftContext): ChunkGroups {
   const queues = new Map<string, Waiting[]>()
+  const countSlices = createSliceCount(context.store, context.log)
+  let slices: number | undefined
 
   async function work(uid: string, queue: Waiting[]): Promise<void> {
     while (queue.length > 0) {
-      const group = takeGroup(queue)
+      const group = takeGroup(queue, slices)
       const all = allAborted(group.map(({ signal }) => signal))
       try {
         await commitGroup(context, group, all.signal)
+        // After the first commit, which shows that the warehouse answers.
+        slices = await countSlices(all.signal)
       } catch (error) {
         for (const each of group) each.reject(error)
       } finally {
@@ -97,27 +102,28 @@ export function createChunkGroups(context: RedshiftContext): ChunkGroups {
   }
 }
 
-/** Those that can go together: of one plan into one table, and never two in which the same row may be. */
-function takeGroup(queue: Waiting[]): Waiting[] {
+/**
+ * Those that can go together: of one plan into one table, and never two in which the same row may be; as many as fit the slices.
+ */
+function takeGroup(queue: Waiting[], slices: number | undefined): Waiting[] {
   const first = queue[0] as Waiting
-  const group: Waiting[] = []
-  for (const each of [...queue]) {
-    const { request } = each.chunk
-    const same =
-      request.definition === first.chunk.request.definition &&
-      request.plan === first.chunk.request.plan &&
-      request.snapshot === first.chunk.request.snapshot &&
-      request.fence.attempt === first.chunk.request.fence.attempt
-    if (!same || group.length >= MOST_CHUNKS) continue
-    // A row that moves between blocks can be in two block ranges that are read under two snapshots.
-    const apart = request.range.kind !== 'key' && request.snapshot === ''
-    if (apart && group.length > 0) continue
-    group.push(each)
-    queue.splice(queue.indexOf(each), 1)
-    if (apart) break
-  }
+  // A row that moves between blocks can be in two block ranges that are read under two snapshots.
+  const isApart = ({ request }: StagedChunk) => request.range.kind !== 'key' && request.snapshot === ''
+  const ready = isApart(first.chunk)
+    ? [first]
+    : queue.filter(({ chunk }) => isAlike(chunk.request, first.chunk.request) && !isApart(chunk))
+  const possible = ready.slice(0, MOST_CHUNKS)
+  const files = possible.map(({ chunk }) => chunk.keys.length)
+  const group = possible.slice(0, fitSlices(files, slices))
+  for (const each of group) queue.splice(queue.indexOf(each), 1)
   return group
 }
+
+const isAlike = (a: ChunkRequest, b: ChunkRequest) =>
+  a.definition === b.definition &&
+  a.plan === b.plan &&
+  a.snapshot === b.snapshot &&
+  a.fence.attempt === b.fence.attempt
 
 async function commitGroup(
   context: RedshiftContext,
