@@ -20,7 +20,7 @@ export interface StormOptions {
 
 /** How long the Pipeline may take to begin, and the whole storm, milliseconds. */
 const BEGINNING = 60_000
-const LONGEST = 45_000
+const LONGEST = 30_000
 /** What the storm is to have seen since the first table joined, however slow the machine is. */
 const TRANSACTIONS = 150
 const MOST_BACKFILLS = 8
