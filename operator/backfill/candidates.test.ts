@@ -51,14 +51,17 @@ describe('a backfill whose pod still runs', () => {
   })
 
   it('keeps it until its status says that it drains, so that nobody counts more than the limit', () => {
-    expect(stateOf({ phase: 'Backfilling', queue: { state: 'Copied' } })).toBe('running, leaves the table')
+    expect(stateOf({ phase: 'Backfilling', queue: { state: 'Copied' } })).toBe('running, owns the table')
+    expect(
+      stateOf({ phase: 'Backfilling', queue: { state: 'Held' } }, { active: false, complete: true }),
+    ).toBe('running, owns the table')
   })
 })
 
 describe('a backfill that apply has closed', () => {
   it('keeps its place until its status says so', () => {
     expect(stateOf({ phase: 'Preparing', queue: { state: 'Closed' } }, { active: false })).toBe(
-      'running, leaves the table',
+      'running, owns the table',
     )
     expect(stateOf({ phase: 'Failed', queue: { state: 'Closed' } }, { active: false })).toBe(
       'apart, leaves the table',

@@ -31,9 +31,8 @@ function stateOf(
   const facts = pipelineFacts(pipeline, backfill)
   // It takes no place, but begins in its turn.
   if (isVerification(backfill) && job !== undefined && !job.suspended) return 'apart'
-  // Whoever counts the phases must never count more than the limit, so a place is free only once the status says so.
   const { phase } = backfill.status ?? {}
-  const ended = phase === 'Preparing' || phase === 'Backfilling' ? 'running' : 'apart'
+  const ended = showsWork(backfill) ? 'running' : 'apart'
   // A place is taken until the last pod has gone; but the copy's end is enough (rule R9).
   if (isCopied(backfill, job)) return ended
   if (job?.active) return 'running'
@@ -48,9 +47,19 @@ function ownsTable(
   pipeline: Pipeline | undefined,
   job: JobFacts | undefined,
 ): boolean {
-  if (isVerification(backfill) || isCopied(backfill, job)) return false
+  if (isVerification(backfill)) return false
+  if (isCopied(backfill, job)) return showsWork(backfill)
   if (job?.active) return true
-  if (isTerminal(backfill.status?.phase) || backfill.status?.queue?.state === 'Closed') return false
+  if (isTerminal(backfill.status?.phase)) return false
+  if (backfill.status?.queue?.state === 'Closed') return showsWork(backfill)
   if (isHeld(backfill)) return true
   return job !== undefined && !isCalledOff(backfill, pipelineFacts(pipeline, backfill))
+}
+
+/**
+ * Whoever counts the phases must never count more than the limit, nor two of one table: so places and tables are free only once
+ * the status says so.
+ */
+function showsWork({ status }: TableBackfill): boolean {
+  return status?.phase === 'Preparing' || status?.phase === 'Backfilling'
 }

@@ -137,6 +137,12 @@ describe('queueStatus', () => {
     expect(queueStatus(backfill('drained'), changed, before, when)).toBe(before)
   })
 
+  it('does not go back to what another process of this worker has left', () => {
+    const before = { state: 'Copied', historyComplete: true } as const
+    expect(queueStatus(backfill('held'), state('t'), before, when)).toBe(before)
+    expect(queueStatus(backfill('closed'), state('t'), before, when)).toMatchObject({ state: 'Closed' })
+  })
+
   it('says what keeps a table from going on', () => {
     const failed = state('t', { error: rejected, failures: 1 })
     expect(queueStatus(backfill('copied'), failed, undefined, when)).toMatchObject({
@@ -158,6 +164,7 @@ describe('pendingStatus', () => {
       { state: 'None', code: 'ValueRejected', message: 'too long' },
     ],
     ['no more', state('t'), { state: 'None', code: 'X' } as const, { state: 'None' }],
+    ['what another process has seen in the ledger', failed, { state: 'Held' } as const, undefined],
   ] as const)('%s', (_name, table, before, expected) => {
     expect(pendingStatus(table, before)).toEqual(expected)
   })

@@ -74,6 +74,9 @@ export function applyStatus(
   return { tables, ...(problems.size > 0 && { problems: [...problems.values()].slice(0, 1000) }) }
 }
 
+/** How far a backfill has come. */
+const RANKS = { None: 0, Held: 1, Copied: 2, Closed: 3, Drained: 3 } as const
+
 const QUEUE_STATES = { held: 'Held', copied: 'Copied', closed: 'Closed', drained: 'Drained' } as const
 
 /**
@@ -92,6 +95,7 @@ export function queueStatus(
   const isOver = of === 'Closed' || of === 'Drained'
   // What is over does not change any more, though its table goes on.
   if (isOver && before?.state === of) return before
+  if (before && isBehind(of, before)) return before
   const lag = state && !isOver ? lagSeconds(state, now) : undefined
   const error = state && !isOver ? reportable(state) : undefined
   const closing = of === 'Closed' ? { code: backfill.closeCode, message: backfill.closeMessage } : undefined
@@ -108,6 +112,14 @@ export function queueStatus(
 }
 
 /**
+ * Two of this process may run for a moment, one of which has read the ledger before the other has moved it: what it has to say is
+ * old, and would show a backfill that goes back.
+ */
+function isBehind(state: QueueStatus['state'], before: QueueStatus): boolean {
+  return RANKS[state] < RANKS[before.state]
+}
+
+/**
  * For a backfill that the ledger does not know yet: what keeps its table from coming to the hold. Undefined when nothing
  * does and nothing was said before.
  */
@@ -115,6 +127,7 @@ export function pendingStatus(
   state: TableState | undefined,
   before: QueueStatus | undefined,
 ): QueueStatus | undefined {
+  if (before && isBehind('None', before)) return undefined
   const error = state && reportable(state)
   if (error) return { state: 'None', code: error.code, message: cutMessage(error.message) }
   return before && { state: 'None' }
