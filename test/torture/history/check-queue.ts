@@ -79,7 +79,7 @@ function missing(runs: readonly RunEvent[], commits: readonly CommitEvent[], hea
 }
 
 /**
- * From each join, or from the first record that has not been deleted, to the last place before the next leave, gap or end.
+ * From each join, or from the first record that has not been deleted, to the last place before the next leave, join, gap or end.
  * What came behind the last record that is there was not to be there yet.
  */
 function intervals(runs: readonly RunEvent[], headless: boolean): [bigint, bigint][] {
@@ -94,7 +94,8 @@ function intervals(runs: readonly RunEvent[], headless: boolean): [bigint, bigin
     for (const line of lines) {
       const place = lsn(line.tx)
       const control = 'control' in line ? line.control : undefined
-      if (control === 'gap' || control === 'leave') close()
+      // A table that joins was not in the publication just before.
+      if (control === 'gap' || control === 'leave' || control === 'join') close()
       if (control === 'join' || control === 'gap')
         from = from ?? ('lsn' in line && line.lsn ? lsn(line.lsn) : place)
       // A topic whose beginning is gone: what stands first may have lost its front.

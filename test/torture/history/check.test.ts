@@ -475,7 +475,8 @@ describe('allows that', () => {
       },
       commit(60, '0/910', insert('y1'), remove('y1')),
       run(7, 165, { tx: '0/900', xid: 60, sequences: [1] }),
-      run(8, 175, control('join', '0/A00', '0/A08')),
+      commit(61, '0/990', insert('z1')),
+      run(8, 175, { tx: '0/980', xid: 61, sequences: [1] }),
     ]
     const incomplete = /I1 the queue is complete.*1 of 2 changes of transaction 60/
     expect(checkHistory(state('active') as Event[]).join('\n')).toMatch(incomplete)
