@@ -145,3 +145,23 @@ it('chunks that end while one is loaded are loaded together', async () => {
   expect(puts().filter((each) => each.endsWith('.csv.zst'))).toHaveLength(12)
   expect(sent().BatchExecuteStatement).toBeLessThan(6)
 })
+
+it('chunks that are loaded together have as many files as fill the two slices', async () => {
+  const definition = define('counted_slices', ['id integer', 'v text'], ['id'])
+  const { fence } = await prepare(destination, definition, { uid: 'slices', action: 'Truncate', chunks: 13 })
+  const write = (chunk: number) =>
+    destination.writeChunk(
+      chunkOf(fence, definition, [`${chunk},v`], { chunk, range: { kind: 'key' } }),
+      never,
+    )
+  // With the first the number of slices is learned.
+  await write(0)
+  await Promise.all(Array.from({ length: 12 }, (_, chunk) => write(chunk + 1)))
+  const loads = await warehouse.rows(
+    `select source_file_count from sys_load_history where table_name = 'counted_slices' order by query_id`,
+  )
+  const counts = loads.map(([files]) => Number(files))
+  expect(counts.reduce((sum, count) => sum + count, 0)).toBe(13)
+  // One alone did not come to a full round; any number else had to.
+  expect(counts.filter((count) => count > 1 && count % 2 === 1)).toEqual([])
+})
