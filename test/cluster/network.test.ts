@@ -29,6 +29,10 @@ async function connect(): Promise<Socket> {
   return socket
 }
 
+/** Those that the server has. */
+const connections = () =>
+  new Promise<number>((resolve) => server.getConnections((_error, count) => resolve(count)))
+
 const answer = async (socket: Socket, text: string) => {
   socket.write(text)
   const [bytes] = (await once(socket, 'data')) as [Buffer]
@@ -86,5 +90,19 @@ describe('a network', () => {
     expect(said).toBe('')
     next.destroy()
     socket.destroy()
+  })
+
+  it('ends for who has dialled, and not for the other side', async () => {
+    const socket = await connect()
+    await answer(socket, 'a')
+    const open = await connections()
+    const closed = new Promise((resolve) => socket.once('close', resolve))
+    const end = network.abandon()
+    await closed
+    const next = await connect()
+    expect(await answer(next, 'c')).toBe('c')
+    expect(await connections()).toBe(open + 1)
+    end()
+    next.destroy()
   })
 })

@@ -10,6 +10,11 @@ export interface Network {
    * does what keepalives would do after a while.
    */
   silence(): () => void
+  /**
+   * Whoever has dialled sees its connections end, and the other side does not, until the returned function does what keepalives
+   * would do after a while.
+   */
+  abandon(): () => void
   /** Nothing passes, neither in old nor in new connections, until the returned function is called. */
   stall(): () => void
   close(): Promise<void>
@@ -62,16 +67,24 @@ export async function startNetwork(host: string, port: number): Promise<Network>
     }
   }
 
+  function silence(): () => void {
+    const open = [...pairs]
+    for (const pair of open) {
+      silent.add(pair)
+      pause(pair)
+    }
+    return () => destroy(open)
+  }
+
   return {
     port: address.port,
     cut: () => destroy(pairs),
-    silence() {
+    silence,
+    abandon() {
       const open = [...pairs]
-      for (const pair of open) {
-        silent.add(pair)
-        pause(pair)
-      }
-      return () => destroy(open)
+      const end = silence()
+      for (const [near] of open) near.destroy()
+      return end
     },
     stall() {
       stalls += 1

@@ -7,10 +7,11 @@ import { type KafkaHandle, startKafka } from '../../hack/services/kafka.ts'
 import { query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
 import { parseLSN } from '../../workers/source/lsn.ts'
+import { startNetwork } from '../cluster/network.ts'
 import { type CaptureBed, type CaptureOptions, openCaptureBed } from './capture-fixture.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
 import { comparePlaces, type Event, replay, withoutRepeats } from './queue-events.ts'
-import { kafkaBrokers, tempDir, waitForReplica, withClient } from './services.ts'
+import { kafkaBrokers, sourceUrl, tempDir, waitForReplica, withClient } from './services.ts'
 
 let transport: Transport
 const beds: CaptureBed[] = []
@@ -199,6 +200,30 @@ describe('two captures', () => {
     const events = await bed.untilEvents('t', 'both rows', (all) => all.at(-1)?.row.id === '2')
     expect(controls(events)).toEqual(['join'])
     await bed.untilStatus('well', (one) => one.problems === undefined && one.epoch === 1)
+  })
+})
+
+describe('a session that the source still has', () => {
+  it('is ended by the capture whose it was, long before the source would notice', async () => {
+    const { hostname, port } = new URL(sourceUrl())
+    const network = await startNetwork(hostname, Number(port))
+    try {
+      const bed = await open('left', { ...table, postgres: { port: network.port } })
+      bed.run()
+      await bed.untilJoined('t')
+      await bed.sql('insert into t values (1, 1)')
+      await bed.untilEvents('t', 'the row', (all) => all.length === 2)
+      const end = network.abandon()
+      const since = performance.now()
+      await bed.sql('insert into t values (2, 2)')
+      const events = await bed.untilEvents('t', 'both rows', (all) => all.at(-1)?.row.id === '2')
+      end()
+      // wal_sender_timeout is 60 s.
+      expect(performance.now() - since).toBeLessThan(20_000)
+      expect(controls(withoutRepeats(events))).toEqual(['join'])
+    } finally {
+      await network.close()
+    }
   })
 })
 

@@ -67,7 +67,7 @@ export interface Replica {
 export interface Slot {
   confirmed: bigint
   /** Who reads it. */
-  reader: { cut(): void; readonly owner: object | undefined } | undefined
+  reader: { cut(): void; readonly owner: object | undefined; readonly processId: number } | undefined
   invalidated: string | undefined
 }
 

@@ -324,7 +324,7 @@ const STATEMENTS: readonly Statement[] = [
         slot_type: 'logical',
         database: 'db',
         plugin: 'pgoutput',
-        active_pid: slot.reader ? '99' : null,
+        active_pid: slot.reader ? String(slot.reader.processId) : null,
         confirmed_flush_lsn: lsn(slot.confirmed),
         restart_lsn: slot.invalidated ? null : lsn(slot.confirmed),
         wal_status: slot.invalidated ? 'lost' : 'reserved',
@@ -335,7 +335,10 @@ const STATEMENTS: readonly Statement[] = [
   },
   {
     is: /pg_terminate_backend/,
-    run: () => source().state.slot?.reader?.cut(),
+    run(_session, [pid]) {
+      const { slot } = source().state
+      if (String(slot?.reader?.processId) === pid) slot?.reader?.cut()
+    },
   },
   {
     is: /FROM pg_publication p WHERE/,

@@ -40,8 +40,11 @@ export const stallNetwork: Strike = async (world, _site, random) => {
   }
 }
 
-export const halfOpen: Strike = async (world, _site, random) =>
-  void setTimeout(pickNetwork(world, random).silence(), 2_000 + random.below(15_000)).unref()
+export const halfOpen: Strike = async (world, _site, random) => {
+  const network = pickNetwork(world, random)
+  const end = random.chance(0.5) ? network.silence() : network.abandon()
+  setTimeout(end, 2_000 + random.below(15_000)).unref()
+}
 
 /** Whatever keeps a table from being read is ended after a while, or ends what it is in the way of. */
 export const vacuum: Strike = async (_world, site, random) =>

@@ -9,6 +9,8 @@ const FINISH_MILLISECONDS = 1_000
 
 /** The server's side of a running replication stream. */
 export interface ReplicationStream {
+  /** Id of the source's process that sends it. */
+  readonly processId: number
   /** Chunks as the socket brings them; ends with an error when the connection is lost. Iterate once. */
   readonly chunks: AsyncIterable<Buffer>
   /**
@@ -62,6 +64,7 @@ export async function startReplication(
     ),
   )
   return {
+    processId: connection.processId,
     chunks: socket,
     confirm(lsn, ask = false) {
       if (!socket.writable) return

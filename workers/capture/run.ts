@@ -66,6 +66,7 @@ async function persist(context: Input, watch: PipelineWatch, report: Report): Pr
   const metrics = createMetrics(context.metrics)
   const backoff = createBackoff(RETRY_MIN, RETRY_MAX)
   let unusable: string | undefined
+  let reader: number | undefined
   while (!stop.aborted) {
     const version = watch.version()
     const spec = watch.pipeline()?.spec
@@ -98,6 +99,10 @@ async function persist(context: Input, watch: PipelineWatch, report: Report): Pr
           specVersion: () => generation(watch),
           specChanged: (since, signal) => generationChange(watch, since, signal),
           unusable,
+          formerReader: reader,
+          onReader(processId) {
+            reader = processId
+          },
           stop,
           onStreaming() {
             unusable = undefined

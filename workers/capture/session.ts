@@ -46,6 +46,9 @@ export interface SessionOptions {
   readonly specChanged: (since: number, signal: AbortSignal) => Promise<unknown>
   /** Why the slot was found to be of no use by the session before. */
   readonly unusable: string | undefined
+  /** Process of the source that has sent the log to a session before. */
+  readonly formerReader: number | undefined
+  readonly onReader: (processId: number) => void
   /** Asks to end in order: what was read is sent and confirmed first. */
   readonly stop: AbortSignal
   readonly onStreaming: () => void
@@ -196,6 +199,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
     })
     stream = await startReplication(target, { ...names, start: start.from }, signal)
     const running = stream
+    options.onReader(running.processId)
     options.stop.removeEventListener('abort', giveUp)
     const reading: Reading = { since: undefined }
     await Promise.race([

@@ -1,4 +1,5 @@
 import { MillraceError } from '../../lib/errors.ts'
+import { sleep } from '../../lib/sleep.ts'
 import type { Connection } from './connect.ts'
 import { type LSN, parseLSN } from './lsn.ts'
 
@@ -77,4 +78,25 @@ export function slotInUse(name: string, pid: number | undefined): MillraceError 
     `${FIELD}: replication slot ${JSON.stringify(name)} is read by another process${pid === undefined ? '' : ` (pid ${pid} on the source)`}: waiting until it ends; if it is no capture of this Pipeline, end it (SELECT pg_terminate_backend(${pid ?? '<pid>'}))`,
     { field: FIELD },
   )
+}
+
+const POLL_MILLISECONDS = 100
+const TRIES = 50
+
+/**
+ * Ends a session that still reads a slot though its client has gone: one whose network broke would keep the slot until the
+ * server's `wal_sender_timeout`. Only for a process id that the caller knows to be its own; the role needs no right for
+ * that. Throws `SlotInUse` when it does not let go within about 5 s.
+ */
+export async function endReader(
+  connection: Connection,
+  name: string,
+  pid: number,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let attempt = 1; (await readSlot(connection, name))?.activePid === pid; attempt += 1) {
+    if (attempt > TRIES) throw slotInUse(name, pid)
+    if (attempt === 1) await connection.query('SELECT pg_terminate_backend($1::int)', [String(pid)])
+    await sleep(POLL_MILLISECONDS, signal)
+  }
 }

@@ -34,6 +34,12 @@ const failure = (thrown: unknown, target: PostgresTarget) =>
     connecting: false,
   })
 
+let processes = 100
+const nextProcessId = () => {
+  processes += 1
+  return processes
+}
+
 export function createSlot(target: PostgresTarget, slot: string, signal: AbortSignal): Promise<LSN> {
   void slot
   const { state, unended } = world().source
@@ -41,7 +47,7 @@ export function createSlot(target: PostgresTarget, slot: string, signal: AbortSi
   const give = () => {
     if (state.slot?.reader === maker) state.slot = undefined
   }
-  const maker = { cut: give, owner: currentProcess() }
+  const maker = { cut: give, owner: currentProcess(), processId: nextProcessId() }
   maker.owner?.onDeath.push(give)
   signal.addEventListener('abort', give, { once: true })
   return call(
@@ -79,7 +85,7 @@ export async function startReplication(
     if (state.slot?.reader === reader) state.slot.reader = undefined
     broken.abort(Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' }))
   }
-  const reader = { cut, owner: process }
+  const reader = { cut, owner: process, processId: nextProcessId() }
   process?.onDeath.push(cut)
   let cursor = 0n
   let catalog: Catalog | undefined
@@ -154,6 +160,7 @@ export async function startReplication(
   }
 
   return {
+    processId: reader.processId,
     chunks: {
       async *[Symbol.asyncIterator]() {
         for (;;) yield await call('stream', take, { signal, ready: isReady })
