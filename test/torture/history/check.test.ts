@@ -448,6 +448,13 @@ describe('allows that', () => {
     expect(checkHistory([...life(), waiting, going])).toEqual([])
   })
 
+  it('a change of the catalog stands among changes that were sent before a restart', () => {
+    const changed = run(7, 165, control('changed', '0/700', '', ''))
+    const repeated = run(8, 166, { tx: '0/700', xid: 50, sequences: [1] })
+    const among = { ...changed, lines: [{ ...(changed.lines[0] as RunLine), seq: 0 } as RunLine] }
+    expect(checkHistory([...life(), among, repeated])).toEqual([])
+  })
+
   it('single columns of a row are newer than the position, and none older', () => {
     const withRow = (image: string) => {
       const events = life().map((event) => {
