@@ -20,6 +20,7 @@ const EFFECTS = [
   'capture.incarnation',
   'capture.slot.create',
   'capture.slot.drop',
+  'capture.stream',
   'capture.heartbeat',
   'capture.compact',
   // queue

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { type KafkaHandle, startKafka } from '../../hack/services/kafka.ts'
 import { query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
+import { configureFailpoints } from '../../lib/failpoints.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
 import { parseLSN } from '../../workers/source/lsn.ts'
 import { startNetwork } from '../cluster/network.ts'
@@ -274,6 +275,31 @@ describe('a gap', () => {
           index === 0 || comparePlaces(event.position, events[index - 1]?.position ?? [0, 0n, 0]) > 0,
       ),
     ).toBe(true)
+  })
+
+  it('is found when the slot is moved between the look at it and the first read', async () => {
+    const bed = await open('moving', table)
+    const first = bed.run()
+    await bed.untilJoined('t')
+    await bed.sql('insert into t values (1, 1)')
+    await bed.untilEvents('t', 'the row', (all) => all.length === 2)
+    await first.stop()
+    await bed.sql('insert into t values (2, 2)')
+    try {
+      await new Promise<void>((resolve) => {
+        configureFailpoints('capture.stream.before=delay(2000)@1', {
+          warn: (_: unknown, message?: string) => message === 'Failing on purpose' && resolve(),
+        })
+        bed.run()
+      })
+      await bed.sql(`select pg_replication_slot_advance('${bed.slot}', pg_current_wal_lsn())`)
+      await bed.untilStatus('a new epoch', (status) => status.epoch === 2)
+    } finally {
+      configureFailpoints(undefined, { warn() {} })
+    }
+    await bed.sql('insert into t values (3, 3)')
+    const events = await bed.untilEvents('t', 'the row after', (all) => all.at(-1)?.row.id === '3')
+    expect(events.map((event) => event.control.control ?? event.row.id)).toEqual(['join', '1', 'gap', '3'])
   })
 
   it('is found when the publication was dropped: the slot is made anew and the tables join again', async () => {

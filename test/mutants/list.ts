@@ -81,6 +81,15 @@ const INVARIANTS: readonly Mutant[] = [
   },
   {
     rule: 'I5',
+    without: 'looking at the slot again once nobody else can move it',
+    edits: edit('workers/source/slot.ts', [
+      'if (slot.confirmed <= from) return',
+      'if (slot.confirmed > 0n) return',
+    ]),
+    killer: integration('capture-faults', 'is found when the slot is moved between the look at it'),
+  },
+  {
+    rule: 'I5',
     without: 'confirming to the source only what the record says',
     edits: edit('workers/capture/sender.ts', [
       '    const records = options.records(lsn)\n',

@@ -8,6 +8,7 @@ import { captureTopic } from '../queue/topics.ts'
 import type { PostgresTarget } from '../source/connect.ts'
 import { formatLSN } from '../source/lsn.ts'
 import type { SourceNames } from '../source/publication.ts'
+import { assertNotMoved } from '../source/slot.ts'
 import type { ColumnFilter, TableName } from '../source/table.ts'
 import { begin, writeBreak } from './begin.ts'
 import { createCatalogWatch } from './catalog-watch.ts'
@@ -197,9 +198,14 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
       retainedBytes: slot.retainedBytes,
       epoch: () => epoch,
     })
-    stream = await startReplication(target, { ...names, start: start.from }, signal)
+    stream = await around('capture.stream', () =>
+      startReplication(target, { ...names, start: start.from }, signal),
+    )
     const running = stream
     options.onReader(running.processId)
+    await sql.use((connection) =>
+      assertNotMoved(connection, names.slot, running.processId, start.from, signal),
+    )
     options.stop.removeEventListener('abort', giveUp)
     const reading: Reading = { since: undefined }
     await Promise.race([

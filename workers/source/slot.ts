@@ -1,7 +1,7 @@
 import { MillraceError } from '../../lib/errors.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { Connection } from './connect.ts'
-import { type LSN, parseLSN } from './lsn.ts'
+import { formatLSN, type LSN, parseLSN } from './lsn.ts'
 
 /** A replication slot as the server shows it. */
 export interface Slot {
@@ -82,6 +82,32 @@ export function slotInUse(name: string, pid: number | undefined): MillraceError 
 
 const POLL_MILLISECONDS = 100
 const TRIES = 50
+
+/**
+ * Makes sure that a slot still stood where it was when it was looked at, now that process `pid` reads it and nobody else can move
+ * it: asked for a place that a slot is ahead of, the server begins where the slot is, and says nothing. Throws `SlotLost`
+ * (retryable) when it was moved; returns when nobody reads it, which the stream itself will tell of.
+ */
+export async function assertNotMoved(
+  connection: Connection,
+  name: string,
+  pid: number,
+  from: LSN,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let attempt = 1; attempt <= TRIES; attempt += 1) {
+    const slot = await readSlot(connection, name)
+    if (slot?.activePid === pid) {
+      if (slot.confirmed <= from) return
+      throw new MillraceError(
+        'SlotLost',
+        `${FIELD}: replication slot ${JSON.stringify(name)} was moved to ${formatLSN(slot.confirmed)} just before it was read from ${formatLSN(from)}`,
+        { field: FIELD, retryable: true },
+      )
+    }
+    await sleep(POLL_MILLISECONDS, signal)
+  }
+}
 
 /**
  * Ends a session that still reads a slot though its client has gone: one whose network broke would keep the slot until the
