@@ -271,7 +271,7 @@ describe('lost changes', () => {
 })
 
 describe('joining and leaving', () => {
-  it('a table that joins again has rows of unknown history (R17)', async () => {
+  it('a table that joins again has rows of unknown history, and may have some that were deleted (R17, R22)', async () => {
     const bed = await open('rejoin', { tables: [{ name: 't', initialBackfill: 'Skip' }] })
     await bed.control(0x100, { control: 'join', lsn: '0/110' })
     await bed.rows(0x200, [['i', 2, ['1', 'one']]])
@@ -288,7 +288,30 @@ describe('joining and leaving', () => {
     expect(await bed.untilLedger('joined', (row) => row.state === 'active')).toMatchObject({
       unknownHistory: true,
       historyComplete: false,
-      needsEmptying: false,
+      needsEmptying: true,
+    })
+  })
+
+  it('a table that comes back to the rows that it has left is to be emptied (R22)', async () => {
+    const bed = await open('came_back', { tables: [{ name: 't' }, { name: 'u' }] })
+    await bed.control(0x100, { control: 'join', lsn: '0/110' })
+    await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+    bed.run()
+    await bed.untilContents(['(1,one)'])
+    expect(await bed.ledger()).toMatchObject({ needsEmptying: false })
+    await bed.patchPipeline({ tables: [{ schema: 'public', name: 'u' }] })
+    await bed.control(0x400, { control: 'leave', lsn: '0/410' })
+    await until(async () => (await bed.ledger()) === undefined, { what: 'no ledger row', timeoutMs: 20_000 })
+    await bed.control(0x500, { control: 'join', lsn: '0/510' })
+    await bed.patchPipeline({
+      tables: [
+        { schema: 'public', name: 'u' },
+        { schema: 'public', name: 't' },
+      ],
+    })
+    expect(await bed.untilLedger('told', (row) => row.needsEmptying)).toMatchObject({
+      historyComplete: false,
+      stopCode: 'PublicationChanged',
     })
   })
 

@@ -28,7 +28,7 @@ export function controlFacts(line: ControlLine, table: LedgerTable): FactChange 
     case 'join':
       return joinFacts(table)
     case 'leave':
-      return { state: 'left', unknownHistory: true, historyComplete: false }
+      return { ...lostFacts('PublicationChanged', LEFT), state: 'left' }
     case 'gap':
       return lostFacts(line.code, line.message)
     case 'changed':
@@ -45,6 +45,10 @@ function joinFacts({ state, position }: LedgerTable): FactChange {
   const first = position.epoch === 0 && position.lsn === 0n
   return first ? {} : lostFacts('PublicationChanged', REJOINED)
 }
+
+/** For a table that comes back: nothing told the destination what was deleted while it was away. */
+export const LEFT =
+  'the table had left the Pipeline for a while: rows that were deleted meanwhile may still be in the destination; a backfill that empties the table cures it'
 
 export const REJOINED =
   'the table was out of the publication for a while, because it or the publication was altered, renamed or dropped by hand: changes may be missing; a backfill that empties the table cures it'

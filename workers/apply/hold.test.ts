@@ -96,7 +96,13 @@ describe('controlFacts', () => {
       { ...lost, stopCode: 'PublicationChanged', stopMessage: expect.stringMatching(/by hand/) },
       true,
     ],
-    ['leave', leave, table(), { state: 'left', unknownHistory: true, historyComplete: false }, true],
+    [
+      'leave',
+      leave,
+      table(),
+      { ...lost, state: 'left', stopCode: 'PublicationChanged', stopMessage: expect.stringMatching(/left/) },
+      true,
+    ],
     ['gap', gap, table(), { ...lost, stopCode: 'SlotLost', stopMessage: 'm' }, true],
     [
       'changed',

@@ -9,7 +9,7 @@ import type { TableName } from '../source/table.ts'
 import { createBell } from './bell.ts'
 import { endDraining } from './control.ts'
 import { type ApplyEnv, listedTable } from './env.ts'
-import { lostFacts, stopFacts } from './facts.ts'
+import { LEFT, lostFacts, stopFacts } from './facts.ts'
 import { waitForHoldEnd } from './hold-wait.ts'
 import { LEDGER_ROW_GONE } from './ledger-check.ts'
 import { createState, type TableState } from './state.ts'
@@ -123,6 +123,7 @@ export function startTable(
       }
       const start = await findStart(row)
       if (!state.row) return
+      row = state.row
       if (start === undefined) continue
       stream = createStream(env, state, row, start)
       const ended = await stream.run(signal).finally(() => {
@@ -152,7 +153,13 @@ export function startTable(
     if (row.incarnation !== '') return row.nextOffset
     // Nothing of this topic was ever applied, so that whatever it begins with is the beginning.
     const offsets = await env.queue.offsets(row.topic, signal)
-    if (offsets && offsets.earliest > row.nextOffset) return offsets.earliest
+    if (offsets && offsets.earliest > row.nextOffset) {
+      // But something was before: the table was given free then, and what stands in the destination may be of that time.
+      if (row.unknownHistory && !row.historyComplete && !row.needsEmptying) {
+        state.row = await ledger.updateTable(row, lostFacts('PublicationChanged', LEFT), signal)
+      }
+      return offsets.earliest
+    }
     if (offsets) return row.nextOffset
     if (!isListed() && !env.seenScope(table).published) {
       await giveFree(row)
