@@ -5,7 +5,7 @@ import { quoteIdentifier, quoteTable } from '../../lib/sql.ts'
 export interface ComparedTable {
   readonly source: { readonly schema: string; readonly name: string }
   readonly destination: { readonly schema: string; readonly name: string }
-  /** Columns that identify a row. */
+  /** Columns that identify a row; none: all of them do. */
   readonly key: readonly string[]
   /** Columns to compare; all of the source's when not given. */
   readonly columns?: readonly string[]
@@ -37,9 +37,10 @@ export async function compareTable(
   await Promise.all([source.connect(), destination.connect()])
   try {
     const columns = table.columns ?? (await columnNames(source, table.source))
+    const key = table.key.length > 0 ? table.key : columns
     return await merge(
-      copyLines(source, query(table.source, table.key, columns)),
-      copyLines(destination, query(table.destination, table.key, columns)),
+      copyLines(source, query(table.source, key, columns)),
+      copyLines(destination, query(table.destination, key, columns)),
     )
   } finally {
     await Promise.all([source.end(), destination.end()])

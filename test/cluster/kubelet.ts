@@ -54,7 +54,7 @@ export interface ProcessKubeletOptions {
   readonly dir: string
   /** Folder of the checkout that is run. */
   readonly checkout: string
-  /** More environment for a pod's process. */
+  /** More environment for a process, each time that one starts. */
   readonly environment?: (metadata: PodMetadata) => Readonly<Record<string, string>>
   /** How often mounted Secrets are read again, milliseconds. Default: every second. */
   readonly secretRefresh?: number
@@ -131,7 +131,8 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     void refreshSecrets(entry, root)
     const restart = pod.spec.restartPolicy ?? 'Always'
     for (;;) {
-      const code = await runOnce(entry, environment)
+      // Asked for at each start: what a test has drawn for one must not meet every start after it.
+      const code = await runOnce(entry, { ...environment, ...options.environment?.(pod.metadata) })
       if (entry.gone.signal.aborted || stopped.signal.aborted) return
       if (restart === 'Never' || (restart === 'OnFailure' && code === 0))
         return await report(entry, { exited: code })
@@ -185,7 +186,6 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
       MILLRACE_KUBE_URL: options.server,
       MILLRACE_KUBE_TOKEN_FILE: tokenFile,
       MILLRACE_KUBE_CA_FILE: options.caFile,
-      ...options.environment?.(pod.metadata),
     }
   }
 

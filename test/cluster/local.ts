@@ -28,7 +28,7 @@ export interface LocalCluster {
 
 /** How its pods run. */
 export interface PodOptions extends Pick<ProcessKubeletOptions, 'secretRefresh' | 'impatientJobs'> {
-  /** More environment for the processes of pods, by namespace and labels. */
+  /** More environment for the processes of pods, by namespace and labels, each time that one starts. */
   readonly environment?: (
     labels: Readonly<Record<string, string>>,
     namespace: string,

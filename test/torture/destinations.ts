@@ -46,7 +46,8 @@ function postgres(world: World): DestinationUnderTest {
       compareTable(site.sourceUrl, site.destinationUrl, {
         source: table,
         destination: table,
-        key: table.keyless ? [...table.key, ...Object.keys(table.values)] : table.key,
+        // Columns that were added on the way tell rows apart, too.
+        key: table.keyless ? [] : table.key,
       }),
     stop: async () => {},
   }

@@ -2,7 +2,7 @@ import { createRandom } from './random.ts'
 
 const COMPONENT = 'app.kubernetes.io/component'
 
-/** Failpoints of each pod that starts, by its schedule and how many came before it: many have none, the others fail now and then. */
+/** Failpoints of each process that starts, by its schedule and how many came before it: many have none, the others fail now and then. */
 export function randomFailpoints(): (
   labels: Readonly<Record<string, string>>,
   namespace: string,
