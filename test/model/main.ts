@@ -1,53 +1,60 @@
-import './hooks.ts'
-import { installClock } from './clock.ts'
-import { currentProcess, runAs } from './process.ts'
+import { spawn } from 'node:child_process'
+import { modelSettings } from './settings.ts'
 
 /**
  * `node test/model/main.ts [SCHEDULES]`: the real workers against a simulated source, queue, destination and API server,
  * in random order. SEED=s begins with another one; with SEED and no number that one alone is run. VERBOSE=1 prints what
- * happened in a schedule that failed.
+ * happened in a schedule that failed. Many are shared out among JOBS=2 processes.
  */
-const first = Number(process.env.SEED ?? 1)
-const count = Number(process.argv[2] ?? (process.env.SEED === undefined ? 300 : 1))
-const most = Number(process.env.FAILURES ?? 1)
-const verbose = process.env.VERBOSE === '1'
 
-const write = process.stdout.write.bind(process.stdout)
-const began = process.hrtime.bigint()
-const seconds = () => Number(process.hrtime.bigint() - began) / 1e9
-const clock = installClock(currentProcess, runAs)
-const { generate, replay, shrink } = await import('./schedule.ts')
-const { world } = await import('./world.ts')
+/** A killed worker waits for ever for an answer, and with it all that it holds: some 0.4 MB stay of each schedule. */
+const BATCH = 1_000
+const SUMMARY = /^model: schedules=(\d+) steps=(\d+) failures=(\d+) .*\n/m
 
-process.on('unhandledRejection', (reason) => {
-  world().check.broken ??= `unhandled: ${reason instanceof Error ? reason.stack : String(reason)}`
-})
+const settings = modelSettings()
+if (settings.count <= BATCH) await import('./run.ts')
+else await runBatches()
 
-const fixed = process.env.PROFILE ? JSON.parse(process.env.PROFILE) : {}
-let failures = 0
-let steps = 0
-let done = 0
-for (let seed = first; seed < first + count && failures < most; seed += 1) {
-  const outcome = await generate(String(seed), clock, fixed)
-  done += 1
-  steps += outcome.schedule.length
-  if (outcome.failure === undefined) {
-    if (verbose && count === 1) write(`${outcome.log.join('\n')}\n`)
-    continue
+async function runBatches(): Promise<void> {
+  const { first, count, most } = settings
+  const began = performance.now()
+  const total = { schedules: 0, steps: 0, failures: 0 }
+  let next = first
+  const work = async () => {
+    while (next < first + count && total.failures < most) {
+      const from = next
+      next = Math.min(from + BATCH, first + count)
+      const output = await runBatch(from, next - from)
+      const [, schedules, steps, failures] = SUMMARY.exec(output) ?? []
+      // One that has not come to its end has failed, whatever else.
+      total.schedules += Number(schedules ?? 0)
+      total.steps += Number(steps ?? 0)
+      total.failures += Number(failures ?? 1)
+      process.stdout.write(output.replace(SUMMARY, ''))
+      process.stdout.write(`${total.schedules} of ${count} schedules, ${seconds()} s\n`)
+    }
   }
-  failures += 1
-  const shrinkUntil = seconds() + 60
-  const again = await replay(outcome.profile, outcome.schedule, clock, String(seed))
-  const short =
-    again.failure === undefined || process.env.SHRINK === '0'
-      ? outcome
-      : await shrink(again, clock, String(seed), () => seconds() > shrinkUntil)
-  write(`seed ${seed}: ${short.failure}\n`)
-  if (again.failure === undefined) write('  (not the same when repeated)\n')
-  write(
-    `  ${short.schedule.length} of ${outcome.schedule.length} steps; repeat with: SEED=${seed} VERBOSE=1 node test/model/main.ts\n`,
+  const seconds = () => ((performance.now() - began) / 1000).toFixed(1)
+  await Promise.all(Array.from({ length: Number(process.env.JOBS ?? 2) }, work))
+  const { schedules, steps, failures } = total
+  process.stdout.write(
+    `model: schedules=${schedules} steps=${steps} failures=${failures} seconds=${seconds()}\n`,
   )
-  if (verbose) write(`${JSON.stringify(short.profile)}\n${short.log.join('\n')}\n`)
+  process.exitCode = failures === 0 ? 0 : 1
 }
-write(`model: schedules=${done} steps=${steps} failures=${failures} seconds=${seconds().toFixed(1)}\n`)
-process.exit(failures === 0 ? 0 : 1)
+
+async function runBatch(first: number, count: number): Promise<string> {
+  const child = spawn(process.execPath, [import.meta.filename, String(count)], {
+    env: { ...process.env, SEED: String(first) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8')
+    stream.on('data', (text: string) => {
+      output += text
+    })
+  }
+  await new Promise((resolve) => child.once('close', resolve))
+  return output
+}
