@@ -198,6 +198,12 @@ describe('derivePhase', () => {
       'Backfilling Unknown Backfilling keep',
       'waiting to go on at position 1 of the queue',
     ],
+    [
+      'a suspended Job that the schedule has not looked at yet',
+      { job: { suspended: true } },
+      'Preparing Unknown Preparing keep',
+      'waiting to go on',
+    ],
     // ends
     [
       'a cancel in the line',

@@ -203,7 +203,8 @@ function unfinished(facts: BackfillFacts): Outcome {
 
 function waitingMessage({ job }: BackfillFacts, place: BackfillFacts['place']): string {
   const what = job ? 'waiting to go on' : 'waiting'
-  if (!place) return 'starting'
+  // The schedule has not looked at it yet. A Job that is suspended may have to wait, and must not count as one that runs.
+  if (!place) return job ? what : 'starting'
   const line = `${what} at position ${place.position} of the queue`
   return place.behind ? `${line}; TableBackfill ${place.behind} of the same table has to end first` : line
 }

@@ -146,6 +146,7 @@ function backfillEvent({ metadata, spec, status }: TableBackfill, deleted: boole
     waits:
       spec.suspend ||
       status?.queuePosition !== undefined ||
+      status?.message?.startsWith('waiting to go on') === true ||
       status?.conditions?.some(({ reason }) => reason === 'Suspended') === true,
     deleted,
   }
