@@ -55,6 +55,15 @@ async function difference(bed: CaptureBed, events: readonly Event[]): Promise<un
   )
 }
 
+/** Leaves a table whose first row is captured, and a capture that has been stopped. */
+async function captureOneRow(bed: CaptureBed): Promise<void> {
+  const capture = bed.run()
+  await bed.untilJoined('t')
+  await bed.sql('insert into t values (1, 1)')
+  await bed.untilEvents('t', 'the row', (all) => all.length === 2)
+  await capture.stop()
+}
+
 /** What came again is the same as what came first. */
 function assertRepeats(events: readonly Event[]): number {
   const seen = new Map<string, Event>()
@@ -257,11 +266,7 @@ describe('a gap', () => {
 
   it('is found when the slot was moved ahead of the record', async () => {
     const bed = await open('ahead', table)
-    const first = bed.run()
-    await bed.untilJoined('t')
-    await bed.sql('insert into t values (1, 1)')
-    await bed.untilEvents('t', 'the row', (all) => all.length === 2)
-    await first.stop()
+    await captureOneRow(bed)
     await bed.sql('insert into t values (2, 2)')
     await bed.sql(`select pg_replication_slot_advance('${bed.slot}', pg_current_wal_lsn())`)
     bed.run()
@@ -279,11 +284,7 @@ describe('a gap', () => {
 
   it('is found when the slot is moved between the look at it and the first read', async () => {
     const bed = await open('moving', table)
-    const first = bed.run()
-    await bed.untilJoined('t')
-    await bed.sql('insert into t values (1, 1)')
-    await bed.untilEvents('t', 'the row', (all) => all.length === 2)
-    await first.stop()
+    await captureOneRow(bed)
     await bed.sql('insert into t values (2, 2)')
     try {
       await new Promise<void>((resolve) => {
@@ -304,11 +305,7 @@ describe('a gap', () => {
 
   it('is found when the publication was dropped: the slot is made anew and the tables join again', async () => {
     const bed = await open('unpublished', table)
-    const first = bed.run()
-    await bed.untilJoined('t')
-    await bed.sql('insert into t values (1, 1)')
-    await bed.untilEvents('t', 'the row', (all) => all.length === 2)
-    await first.stop()
+    await captureOneRow(bed)
     await bed.sql(`drop publication ${bed.slot}; insert into t values (2, 2)`)
     bed.run()
     const events = await bed.untilEvents(
@@ -385,11 +382,7 @@ describe('a gap', () => {
     })
     servers.push(primary)
     const bed = await open('removed', { ...table, primary: primary.url })
-    const first = bed.run()
-    await bed.untilJoined('t')
-    await bed.sql('insert into t values (1, 1)')
-    await bed.untilEvents('t', 'the row', (all) => all.length === 2)
-    await first.stop()
+    await captureOneRow(bed)
     await until(
       async () => {
         await bed.sql(
@@ -442,11 +435,7 @@ describe('a gap', () => {
 
   it("is found when capture's own topic is gone", async () => {
     const bed = await open('forgot', table)
-    const first = bed.run()
-    await bed.untilJoined('t')
-    await bed.sql('insert into t values (1, 1)')
-    await bed.untilEvents('t', 'the row', (all) => all.length === 2)
-    await first.stop()
+    await captureOneRow(bed)
     const admin = new Kafka({ brokers: [kafkaBrokers()], logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
     await admin.deleteTopics({ topics: [`${bed.prefix}.__capture`] })

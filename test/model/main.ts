@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { runNode } from '../../hack/process/run-node.ts'
 import { modelSettings } from './settings.ts'
 
 /**
@@ -24,7 +24,9 @@ async function runBatches(): Promise<void> {
     while (next < first + count && total.failures < most) {
       const from = next
       next = Math.min(from + BATCH, first + count)
-      const output = await runBatch(from, next - from)
+      const { output } = await runNode([import.meta.filename, String(next - from)], {
+        env: { SEED: String(from) },
+      })
       const [, schedules, steps, failures] = SUMMARY.exec(output) ?? []
       // One that has not come to its end has failed, whatever else.
       total.schedules += Number(schedules ?? 0)
@@ -41,20 +43,4 @@ async function runBatches(): Promise<void> {
     `model: schedules=${schedules} steps=${steps} failures=${failures} seconds=${seconds()}\n`,
   )
   process.exitCode = failures === 0 ? 0 : 1
-}
-
-async function runBatch(first: number, count: number): Promise<string> {
-  const child = spawn(process.execPath, [import.meta.filename, String(count)], {
-    env: { ...process.env, SEED: String(first) },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8')
-    stream.on('data', (text: string) => {
-      output += text
-    })
-  }
-  await new Promise((resolve) => child.once('close', resolve))
-  return output
 }

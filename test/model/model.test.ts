@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process'
 import { expect, it } from 'vitest'
+import { runNode } from '../../hack/process/run-node.ts'
 import { LIVELY } from './profile.ts'
 
 /** Besides the mix of everything, what found something once and is rare in it. */
@@ -21,17 +21,9 @@ it.each(RUNS)(
     timeout: 300_000,
   },
   async ({ count, profile }) => {
-    const child = spawn(process.execPath, ['test/model/main.ts', String(count)], {
-      env: { ...process.env, SEED: '1', PROFILE: JSON.stringify(profile) },
-      stdio: ['ignore', 'pipe', 'pipe'],
+    const { output } = await runNode(['test/model/main.ts', String(count)], {
+      env: { SEED: '1', PROFILE: JSON.stringify(profile) },
     })
-    let output = ''
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (bytes: Buffer) => {
-        output += bytes.toString()
-      })
-    }
-    await new Promise((resolve) => child.once('close', resolve))
     expect(output).toMatch(new RegExp(`^model: schedules=${count} steps=\\d+ failures=0 `, 'm'))
   },
 )

@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { runNode } from '../../hack/process/run-node.ts'
 import type { Killer } from './mutant.ts'
 
 export interface Verdict {
@@ -28,10 +28,12 @@ export function attackAgain(killer: ModelKiller, dir: string, seed: number): Pro
 }
 
 async function runModel(killer: ModelKiller, dir: string, seed: number | undefined): Promise<Verdict> {
-  const { code, output } = await run(
+  const { code, output } = await runNode(
     ['test/model/main.ts', String(seed === undefined ? killer.schedules : 1)],
-    dir,
-    { PROFILE: JSON.stringify(killer.profile), SHRINK: '0', SEED: String(seed ?? 1) },
+    {
+      cwd: dir,
+      env: { PROFILE: JSON.stringify(killer.profile), SHRINK: '0', SEED: String(seed ?? 1) },
+    },
   )
   // Without its last line it has not run.
   if (!/^model: schedules=/m.test(output)) return { failed: undefined, said: output.slice(0, 2_000) }
@@ -63,15 +65,20 @@ export async function runTests(killers: readonly TestKiller[], dir: string): Pro
   await rm(report, { force: true })
   const names = killers.map(({ name }) => name.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
   const only = names.includes('') ? [] : ['-t', names.join('|')]
-  const { output } = await run(
+  const { output } = await runNode(
     [
       join(dir, 'node_modules/vitest/vitest.mjs'),
       ...['run', '--project', first.kind, '--reporter', 'json', '--outputFile', report],
       ...[first.file, ...only],
     ],
-    dir,
-    // What only needs PostgreSQL does not wait for the other services.
-    { NO_COLOR: '1', ...(first.file.includes('destination-postgres') && { TEST_SERVICES: 'postgres' }) },
+    {
+      cwd: dir,
+      // What only needs PostgreSQL does not wait for the other services.
+      env: {
+        NO_COLOR: '1',
+        ...(first.file.includes('destination-postgres') && { TEST_SERVICES: 'postgres' }),
+      },
+    },
   )
   const content = await readFile(report, 'utf8').catch(() => undefined)
   if (content === undefined) return killers.map(() => ({ failed: undefined, said: output.slice(-2_000) }))
@@ -89,27 +96,5 @@ export async function runTests(killers: readonly TestKiller[], dir: string): Pro
     return own.some(({ status }) => status === 'passed')
       ? { failed: false, said: '' }
       : { failed: undefined, said: said || output.slice(-2_000) }
-  })
-}
-
-function run(
-  args: readonly string[],
-  cwd: string,
-  env: Readonly<Record<string, string>>,
-): Promise<{ code: number; output: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, {
-      cwd,
-      env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    let output = ''
-    const add = (bytes: Buffer) => {
-      output += bytes.toString()
-    }
-    child.stdout.on('data', add)
-    child.stderr.on('data', add)
-    child.once('error', reject)
-    child.once('close', (code) => resolve({ code: code ?? 1, output }))
   })
 }

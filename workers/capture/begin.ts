@@ -5,7 +5,7 @@ import type { PostgresTarget } from '../source/connect.ts'
 import { readLogEnd, type ServerIdentity } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
 import { readMembers, type SourceNames } from '../source/publication.ts'
-import { endReader, readSlot, slotInUse } from '../source/slot.ts'
+import { endReader, slotInUse } from '../source/slot.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
 import type { Changes } from './changes.ts'
 import type { Directory } from './directory.ts'
@@ -50,17 +50,13 @@ export interface Beginning {
 /**
  * Looks at server, slot and record, decides how to go on, and makes slot and publication ready.
  *
- * Throws `SlotInUse` while another process reads the slot; a session of this one that was left behind is ended. That is asked before the record is read: the other one may still
- * write it, and a record older than the slot would look like a gap.
+ * Throws `SlotInUse` while another process reads the slot; a session of this one that was left behind is ended. That is asked
+ * before the record is read: the other one may still write it, and a record older than the slot would look like a gap.
  */
 export async function begin(options: BeginOptions, signal: AbortSignal): Promise<Beginning> {
   const { sql, names, store, queue, prefix } = options
   const identity = await sql.use(inspectServer)
-  const { formerReader } = options
-  if (formerReader !== undefined) {
-    await sql.use((connection) => endReader(connection, names.slot, formerReader, signal))
-  }
-  const slot = await sql.use((connection) => readSlot(connection, names.slot))
+  const slot = await sql.use((connection) => endReader(connection, names.slot, options.formerReader, signal))
   if (slot?.activePid !== undefined) throw slotInUse(names.slot, slot.activePid)
   const record = await store.read(signal)
   await sql.use((connection) =>

@@ -112,15 +112,17 @@ export async function assertNotMoved(
 /**
  * Ends a session that still reads a slot though its client has gone: one whose network broke would keep the slot until the
  * server's `wal_sender_timeout`. Only for a process id that the caller knows to be its own; the role needs no right for
- * that. Throws `SlotInUse` when it does not let go within about 5 s.
+ * that; undefined: it has none. Returns the slot as `readSlot` does. Throws `SlotInUse` when it does not let go within about 5 s.
  */
 export async function endReader(
   connection: Connection,
   name: string,
-  pid: number,
+  pid: number | undefined,
   signal: AbortSignal,
-): Promise<void> {
-  for (let attempt = 1; (await readSlot(connection, name))?.activePid === pid; attempt += 1) {
+): Promise<Slot | undefined> {
+  for (let attempt = 1; ; attempt += 1) {
+    const slot = await readSlot(connection, name)
+    if (pid === undefined || slot?.activePid !== pid) return slot
     if (attempt > TRIES) throw slotInUse(name, pid)
     if (attempt === 1) await connection.query('SELECT pg_terminate_backend($1::int)', [String(pid)])
     await sleep(POLL_MILLISECONDS, signal)
