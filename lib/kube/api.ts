@@ -21,7 +21,7 @@ export interface KubeApi {
   ): Promise<void>
   /**
    * Server-side apply of `status`, forced, with this field manager. `undefined`: the object is gone. With a `uid`, another
-   * object that took its name counts as gone too.
+   * object that took its name counts as gone too, and a request that was held up on its way undoes nothing that came after.
    */
   applyStatus<T extends KubeObject>(
     resource: Resource,

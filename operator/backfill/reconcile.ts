@@ -87,15 +87,7 @@ async function writeStatus(
   }
   const status = ownStatus(collectFacts(context, board, backfill), outcome, context.now())
   if (isStatusWritten(status, backfill.status, ['copy', 'queue', 'verify'])) return
-  const ends = isTerminal(outcome.phase)
-  const written = await kube.applyStatus<TableBackfill>(
-    resource,
-    name,
-    FIELD_MANAGER,
-    status,
-    signal,
-    ends ? uid : undefined,
-  )
+  const written = await kube.applyStatus<TableBackfill>(resource, name, FIELD_MANAGER, status, signal, uid)
   if (!written) return
   stores.backfills.observe(written)
   if (outcome.phase === backfill.status?.phase) return

@@ -41,7 +41,7 @@ export async function writeStatus(
   if (at < due && isStatusWritten(rest, before, ['capture', 'apply'])) return due - at
 
   const resource = within(PIPELINES, namespace)
-  const written = await kube.applyStatus<Pipeline>(resource, name, FIELD_MANAGER, status, signal)
+  const written = await kube.applyStatus<Pipeline>(resource, name, FIELD_MANAGER, status, signal, uid)
   memory.lastWritten.set(uid, at)
   if (!written) return undefined
   stores.pipelines.observe(written)

@@ -76,6 +76,28 @@ describe('a destination table', () => {
     })
   })
 
+  it('that was emptied by hand can be told from one that was rewritten', async () => {
+    const target = nameOf(simple('rewritten'))
+    await ensure(simple('rewritten'))
+    await query(url, `insert into rewritten values (1, 'a')`)
+    const emptied = (reshaped: boolean) => one.wasEmptied?.(target, reshaped, never)
+    const facts = async () => (await one.describeTables?.([target], never))?.get('public.rewritten')
+    const before = await facts()
+    expect(before).toMatchObject({ empty: false })
+    await query(url, 'vacuum full rewritten')
+    const vacuumed = await facts()
+    expect(vacuumed).toMatchObject({ shape: before?.shape })
+    expect(vacuumed?.file).not.toBe(before?.file)
+    expect(await emptied(false)).toBe(false)
+    await query(url, 'alter table rewritten add column loaded timestamptz default clock_timestamp()')
+    expect((await facts())?.shape).not.toBe(before?.shape)
+    expect([await emptied(false), await emptied(true)]).toEqual([true, false])
+    await query(url, 'truncate rewritten')
+    expect(await facts()).toMatchObject({ empty: true })
+    await query(url, `insert into rewritten values (2, 'b')`)
+    expect([await emptied(false), await emptied(true)]).toEqual([true, true])
+  })
+
   it('grows with its source, and what was there keeps its values', async () => {
     await ensure(
       define(

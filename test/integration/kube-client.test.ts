@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Pipeline } from '../../crds/pipeline.ts'
 import { kubeApiOver } from '../../lib/kube/client.ts'
 import { rejectionOf } from '../../lib/kube/rejection.ts'
-import type { Transport } from '../../lib/kube/transport.ts'
+import type { KubeRequest, Transport } from '../../lib/kube/transport.ts'
 import { watchPipeline } from '../../workers/runtime/pipeline.ts'
 import { pipelineResource } from '../../workers/runtime/resources.ts'
 import { createStatusWriter } from '../../workers/runtime/status.ts'
@@ -59,6 +59,27 @@ describe('Kubernetes client', () => {
     await createPipeline(resource.namespace ?? '')
     expect(await apply(first.metadata.uid)).toBeUndefined()
     expect((await request<Pipeline>(transport, 'GET', path)).status).toBeUndefined()
+  })
+
+  it('a status that arrives late undoes nothing that was written after it', async () => {
+    const sent: KubeRequest[] = []
+    const kube = kubeApiOver({
+      ...transport,
+      call(one, signal) {
+        if (one.method === 'PATCH') sent.push(one)
+        return transport.call(one, signal)
+      },
+    })
+    const resource = pipelineResource(await createNamespace(transport, 'late'))
+    const { metadata } = await createPipeline(resource.namespace ?? '')
+    const write = (epoch: number) =>
+      kube.applyStatus<Pipeline>(resource, 'one', 'capture', { capture: { epoch } }, never, metadata.uid)
+    await write(1)
+    await write(2)
+    const late = await transport.call(sent[0] as KubeRequest, never).catch(rejectionOf)
+    expect(late).toMatchObject({ status: 409 })
+    const now = await kube.get<Pipeline>(resource, 'one', never)
+    expect(now?.status).toEqual({ capture: { epoch: 2 } })
   })
 
   it("tells the API server's reason of a refusal", async () => {

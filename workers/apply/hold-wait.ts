@@ -3,7 +3,7 @@ import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
 import type { Bell } from './bell.ts'
 import type { ApplyEnv } from './env.ts'
 import { whyOver } from './hold.ts'
-import type { TableState } from './state.ts'
+import { type TableState, takeRow } from './state.ts'
 
 /** How often the ledger is asked while a table is held; a destination that is billed by the minute is left alone more. */
 const POLL = { postgres: 3_000, redshift: 30_000 } as const
@@ -40,7 +40,7 @@ export async function waitForHoldEnd(
         const closed = await ledger.closeBackfill({ uid, name, table, action, ...why }, signal)
         env.log.info({ table: state.label, backfill: name, reason: why.message }, 'Hold ended')
         // What the backfill has done to the table is in its row, which is reported with it.
-        state.row = await ledger.readTable(table, signal)
+        takeRow(state, await ledger.readTable(table, signal))
         env.sawBackfill(closed)
         // The copy was finished first, and then a cancel changes nothing (rule R5).
         if (closed.state === 'copied') addDraining(state, closed)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { LedgerTable } from '../destination/ledger.ts'
 import { ORIGIN } from '../source/position.ts'
-import { changedFacts, judgeTarget } from './ledger-check.ts'
+import { changedFacts, judgeTarget, mayBeEmptied } from './ledger-check.ts'
 
 const row: LedgerTable = {
   pipeline: 'p',
@@ -33,8 +33,8 @@ describe('changedFacts', () => {
 })
 
 describe('judgeTarget', () => {
-  const target = { id: '1', file: '1', columns: ['id', 'note', 'own'] }
-  const before = { target, mark: '0' }
+  const target = { id: '1', file: '1', columns: ['id', 'note', 'own'], shape: '', empty: false }
+  const before = { target, mark: '0', version: 7n }
   it.each<[string, Parameters<typeof judgeTarget>, RegExp | undefined]>([
     ['nothing happened', [row, before, target, '0', ['id', 'note']], undefined],
     ['first look', [row, undefined, target, '0', ['id', 'gone']], undefined],
@@ -54,5 +54,23 @@ describe('judgeTarget', () => {
     if (expected)
       expect(found).toMatchObject({ code: 'DestinationChanged', message: expect.stringMatching(expected) })
     else expect(found).toBeUndefined()
+  })
+})
+
+describe('mayBeEmptied', () => {
+  const target = { id: '1', file: '1', columns: ['id'], shape: '', empty: false }
+  const before = { target, mark: '0', version: 7n }
+  const empty = { ...before, target: { ...target, empty: true } }
+  const rewritten = { ...target, file: '2' }
+  it.each<[string, Parameters<typeof mayBeEmptied>, boolean]>([
+    ['another file', [row, before, rewritten, '0'], true],
+    ['the same file', [row, before, target, '0'], false],
+    ['first look', [row, undefined, rewritten, '0'], false],
+    ['dropped', [row, before, undefined, '0'], false],
+    ['emptied by Millrace', [row, before, rewritten, '1'], false],
+    ['empty before, and nothing was written', [row, empty, rewritten, '0'], false],
+    ['empty before, and filled since', [{ ...row, version: 8n }, empty, rewritten, '0'], true],
+  ])('%s', (_name, given, expected) => {
+    expect(mayBeEmptied(...given)).toBe(expected)
   })
 })

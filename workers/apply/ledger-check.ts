@@ -44,9 +44,25 @@ export interface Baseline {
   readonly target: TargetFacts
   /** Changes whenever Millrace itself empties or replaces the table. */
   readonly mark: string
+  /** Of the table's row in the ledger. */
+  readonly version: bigint
 }
 
 export const EMPTIED = tampered('DestinationChanged', 'the destination table was emptied')
+
+/**
+ * Whether the table may have been emptied by hand since the last look. A table that had no rows and got none has nothing to
+ * lose.
+ */
+export function mayBeEmptied(
+  row: LedgerTable,
+  before: Baseline | undefined,
+  found: TargetFacts | undefined,
+  mark: string,
+): boolean {
+  if (!before || !found || before.mark !== mark || before.target.file === found.file) return false
+  return !before.target.empty || before.version !== row.version
+}
 
 /**
  * What was done to a destination table by hand since the last look. That it was emptied does not show in the catalog.

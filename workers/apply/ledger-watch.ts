@@ -10,6 +10,7 @@ import {
   changedFacts,
   EMPTIED,
   judgeTarget,
+  mayBeEmptied,
   type Tampering,
   tampered,
 } from './ledger-check.ts'
@@ -62,6 +63,11 @@ export async function watchLedger(
         worker.failed(new MillraceError('LedgerConflict', `the ledger has no row of table ${label} any more`))
         continue
       }
+      // Another pod has written it, and perhaps the table. This one takes it up when it has to.
+      if (row.version > known.version) {
+        baselines.delete(label)
+        continue
+      }
       const changed = changedFacts(known, row)
       if (changed.length > 0) {
         const what = `${changed.join(', ')} of the table's row in the ledger ${changed.length === 1 ? 'was' : 'were'} changed by hand`
@@ -73,7 +79,7 @@ export async function watchLedger(
       const tampering =
         judgeTarget(known, baseline, target, mark ?? '', await wanted(state, baseline, target)) ??
         (await wasEmptied(known, baseline, target, mark))
-      if (target) baselines.set(label, { target, mark: mark ?? '' })
+      if (target) baselines.set(label, { target, mark: mark ?? '', version: known.version })
       else baselines.delete(label)
       if (tampering && !known.needsEmptying) await tell(worker, tampering)
     }
@@ -98,9 +104,9 @@ export async function watchLedger(
     target: TargetFacts | undefined,
     mark: string | undefined,
   ): Promise<Tampering | undefined> {
-    if (!baseline || !target || baseline.mark !== mark || baseline.target.file === target.file)
-      return undefined
-    return (await env.destination.wasEmptied?.(row.destination, signal)) ? EMPTIED : undefined
+    if (!mayBeEmptied(row, baseline, target, mark ?? '')) return undefined
+    const reshaped = baseline?.target.shape !== target?.shape
+    return (await env.destination.wasEmptied?.(row.destination, reshaped, signal)) ? EMPTIED : undefined
   }
 
   /** What was written by hand is put right, and what may follow from it is recorded. */

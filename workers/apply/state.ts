@@ -11,7 +11,7 @@ export interface TableState {
   row: LedgerTable | undefined
   /** Backfills that are copied and wait for their release. */
   draining: LedgerBackfill[]
-  /** How often Millrace has emptied the destination table, or let a backfill have it. */
+  /** How often Millrace has, or another pod of it may have, emptied the destination table or let a backfill have it. */
   emptied: number
   /** Names of the columns that were last written. */
   columns: readonly string[]
@@ -56,6 +56,12 @@ export function createState(table: TableName): TableState {
     goneSince: undefined,
     unfit: createUnfitCounts(),
   }
+}
+
+/** Takes what the ledger says of the table now. Whoever else has written it may have emptied the destination table too. */
+export function takeRow(state: TableState, row: LedgerTable | undefined): void {
+  if (row?.version !== state.row?.version) state.emptied += 1
+  state.row = row
 }
 
 /** How far a table is behind its source, in seconds; undefined when nothing is known yet. */

@@ -12,7 +12,7 @@ import { type ApplyEnv, listedTable } from './env.ts'
 import { LEFT, lostFacts, stopFacts } from './facts.ts'
 import { waitForHoldEnd } from './hold-wait.ts'
 import { LEDGER_ROW_GONE } from './ledger-check.ts'
-import { createState, type TableState } from './state.ts'
+import { createState, type TableState, takeRow } from './state.ts'
 import { createStream, type Stream } from './stream.ts'
 
 /** One table, for as long as apply has to do with it. */
@@ -95,7 +95,7 @@ export function startTable(
   /** Takes up the table where the ledger stands. Returns when the table is given free. */
   async function attempt(): Promise<void> {
     let row = await openRow()
-    state.row = row
+    takeRow(state, row)
     if (!row) return
     await findDraining()
     known = undefined
@@ -137,7 +137,7 @@ export function startTable(
   }
 
   async function reload(): Promise<LedgerTable | undefined> {
-    state.row = await ledger.readTable(table, signal)
+    takeRow(state, await ledger.readTable(table, signal))
     return state.row
   }
 

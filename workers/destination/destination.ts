@@ -36,8 +36,11 @@ export interface Destination {
    * asked every minute for nothing; undefined for others.
    */
   describeTables?(tables: readonly TableName[], signal: AbortSignal): Promise<Map<string, TargetFacts>>
-  /** Of a table that has another file than before: whether no row is older than the file, so that it was emptied, not rewritten. */
-  wasEmptied?(table: TableName, signal: AbortSignal): Promise<boolean>
+  /**
+   * Of a table that has another file than before: whether no row is older than the file, so that it was emptied, not
+   * rewritten. `reshaped`: its columns are other ones too, and what rewrites a table for that makes all rows as old as the file.
+   */
+  wasEmptied?(table: TableName, reshaped: boolean, signal: AbortSignal): Promise<boolean>
 
   /**
    * Makes the destination table able to take this definition: creates it, adds columns (existing rows get the source's
@@ -99,6 +102,10 @@ export interface TargetFacts {
   /** Another one when the table was emptied at once, or rewritten. */
   readonly file: string
   readonly columns: readonly string[]
+  /** Another one when columns or their types are other ones, or the table is no longer logged. */
+  readonly shape: string
+  /** It takes no room, so that there are no rows in it. */
+  readonly empty: boolean
 }
 
 export interface TableOptions {

@@ -98,8 +98,9 @@ function intervals(runs: readonly RunEvent[], headless: boolean): [bigint, bigin
       const control = 'control' in line ? line.control : undefined
       // A table that joins was not in the publication just before.
       if (control === 'gap' || control === 'leave' || control === 'join') close()
-      if (control === 'join' || control === 'gap')
-        from = from ?? ('lsn' in line && line.lsn ? lsn(line.lsn) : place)
+      if (control === 'join') from = from ?? ('lsn' in line && line.lsn ? lsn(line.lsn) : place)
+      // It stands just before the slot, which passes over a commit that begins before it, though it may end where the slot stands.
+      if (control === 'gap') from = from ?? place + 1n
       // A topic whose beginning is gone: what stands first may have lost its front.
       if (from === undefined && control === undefined && headless && found.length === 0) from = place + 1n
       if (place > last) last = place

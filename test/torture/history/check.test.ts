@@ -472,6 +472,19 @@ describe('allows that', () => {
     expect(checkHistory(withRow('b.2.3')).join('\n')).toMatch(stale)
   })
 
+  it('what begins before the slot after a gap is not in the queue, and all that begins behind it is', () => {
+    const gap = (ends: string) => [
+      ...life(),
+      run(7, 165, { control: 'gap', tx: '0/8FF', seq: 0, lsn: '', uid: '' }),
+      commit(60, ends, insert('y1')),
+      commit(61, '0/990', insert('z1')),
+      run(8, 175, { tx: '0/980', xid: 61, sequences: [1] }),
+    ]
+    const incomplete = /I1 the queue is complete.*0 of 1 changes of transaction 60/
+    expect(checkHistory(gap('0/900')).join('\n')).not.toMatch(incomplete)
+    expect(checkHistory(gap('0/901')).join('\n')).toMatch(incomplete)
+  })
+
   it('a transaction of both sides of a leave is half in a topic that begins behind it', () => {
     const state = (name: string) => [
       ...life().filter((event) => event.kind !== 'run' || event.offset > 3),

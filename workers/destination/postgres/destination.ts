@@ -67,7 +67,8 @@ export function openPostgresDestination(options: PostgresDestinationOptions): De
 
     describeTables: (tables, signal) =>
       context.sessions.use(signal, (session) => describeTables(session, tables)),
-    wasEmptied: (table, signal) => context.sessions.use(signal, (session) => wasEmptied(session, table)),
+    wasEmptied: (table, reshaped, signal) =>
+      context.sessions.use(signal, (session) => wasEmptied(session, table, reshaped)),
 
     async ensureTable(table, definition, tableOptions, signal) {
       const request = { target: table, definition, options: tableOptions }
