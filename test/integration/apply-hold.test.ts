@@ -232,6 +232,34 @@ describe('lost changes', () => {
     expect(await bed.ledger()).toMatchObject({ state: 'active', needsEmptying: false, unknownHistory: false })
   })
 
+  it.each([
+    ['a backfill that empties the table', 'cured'],
+    ['its removal from the Pipeline', 'dropped'],
+  ])('a change that can never be applied, for whatever reason, is passed by %s (R21)', async (_what, how) => {
+    const bed = await open(`broken_${how}`, { tables: [{ name: 't' }, { name: 'u' }] })
+    await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+    bed.run()
+    await bed.untilContents(['(1,one)'])
+    await bed.rows(0x300, [['i', 2, [null, 'without a key']]])
+    if (how === 'dropped') {
+      await bed.control(0x400, { control: 'leave', lsn: '0/410' })
+      await bed.patchPipeline({ tables: [{ schema: 'public', name: 'u' }] })
+      await until(async () => (await bed.ledger()) === undefined, {
+        what: 'no ledger row',
+        timeoutMs: 30_000,
+      })
+      return
+    }
+    const uid = await bed.backfill('b', { destinationTable: 'Truncate' })
+    await bed.setPhase('b', 'Preparing')
+    await bed.control(0x400, hold(uid, 'b', 'Truncate'))
+    await bed.untilQueue('b', 'Held')
+    await bed.copy(uid, define('t', ['k integer', 'v text'], ['k']), ['2\ttwo'])
+    await bed.control(0x500, { control: 'release', lsn: '0/510', uid })
+    await bed.untilQueue('b', 'Drained')
+    await bed.untilContents(['(2,two)'])
+  })
+
   it('records that were deleted before they were applied stop the table (R24)', async () => {
     const bed = await open('deleted')
     await bed.rows(0x200, [['i', 2, ['1', 'one']]])

@@ -376,6 +376,28 @@ describe('columns', () => {
     })
   })
 
+  it('that are excluded now are left out of the changes that are queued with them', async () => {
+    const columns: Columns = [
+      ['k', 'integer', 1],
+      ['__millrace_deleted', 'boolean', 0],
+      ['v', 'text', 0],
+    ]
+    const bed = await open('excluded', {
+      source: 'create table t (k integer primary key, __millrace_deleted boolean, v text)',
+      spec: { apply: { deletes: 'Soft' } },
+    })
+    await bed.rows(0x200, [['i', 2, ['1', 't', 'one']]], { columns })
+    bed.run()
+    await until(async () => (await applied(bed))?.state === 'Failed', { what: 'Failed', timeoutMs: 20_000 })
+    expect(await applied(bed)).toMatchObject({ message: expect.stringContaining('columns.exclude') })
+    await bed.patchPipeline({
+      tables: [{ schema: 'public', name: 't', columns: { exclude: ['__millrace_deleted'] } }],
+    })
+    await bed.untilContents(['(1,one,f)'])
+    await bed.rows(0x300, [['u', 2, ['2', 't', 'two'], ['1']]])
+    await bed.untilContents(['(1,one,t)', '(2,two,f)'])
+  })
+
   it('that somebody mends in the destination let the table go on without loss', async () => {
     const bed = await open('mended', { destination: 'create table t (k integer primary key, v inet)' })
     await bed.rows(0x200, [['i', 2, ['1', 'no address']]])

@@ -21,8 +21,9 @@ export async function chooseLayout(
   signal: AbortSignal,
 ): Promise<{ layout: Layout; row: LedgerTable }> {
   const { table } = state
-  const catalog = await env.source.definition(table, listedTable(env.spec(), table)?.columns, signal)
-  const definition = headerDefinition(header, catalog)
+  const filter = listedTable(env.spec(), table)?.columns
+  const catalog = await env.source.definition(table, filter, signal)
+  const definition = headerDefinition(header, catalog, filter)
   const now = await noticeLoss(env, state, row, signal)
   const options = tableOptions(env.spec())
   const { columns } = await env.destination.ensureTable(row.destination, definition, options, signal)

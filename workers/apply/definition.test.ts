@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Header } from '../queue/format.ts'
 import type { Column, TableDefinition } from '../source/table.ts'
 import { headerDefinition, wideDefinition } from './definition.ts'
+import { createLayout } from './layout.ts'
 
 const column = (name: string, type: string, more: Partial<Column> = {}): Column => ({
   name,
@@ -68,6 +69,27 @@ describe('headerDefinition', () => {
       key: [],
       replicaIdentity: 'full',
     })
+  })
+})
+
+describe('headerDefinition under the filter of now', () => {
+  const of = header(['note', 'text', 0], ['id', 'bigint', 1], ['Note', 'text', 0])
+  it.each([
+    ['an excluded column is left out', { exclude: ['Note'] }, ['note', 'id']],
+    ['so is one that is not included', { include: ['id', 'Note'] }, ['id', 'Note']],
+    ['the key stays', { exclude: ['id'] }, ['note', 'id', 'Note']],
+    ['without one all stay', undefined, ['note', 'id', 'Note']],
+  ] as const)('%s', (_name, filter, expected) => {
+    const made = headerDefinition(of, undefined, filter)
+    expect(made.columns.map(({ name }) => name)).toEqual(expected)
+    expect(made.key).toEqual(['id'])
+  })
+
+  it('the values of a column that is left out are skipped, and the others stand in their places', () => {
+    const layout = createLayout(of.columns, headerDefinition(of, undefined, { exclude: ['note'] }))
+    expect(layout.image(['no', '1', 'yes'])).toEqual(['1', 'yes'])
+    expect(layout.identity(['1'])).toEqual(['1'])
+    expect(layout.isWide).toBe(false)
   })
 })
 

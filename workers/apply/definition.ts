@@ -1,16 +1,24 @@
 import type { Header, HeaderColumn } from '../queue/format.ts'
-import type { Column, TableDefinition } from '../source/table.ts'
+import { isIncluded } from '../source/columns.ts'
+import type { Column, ColumnFilter, TableDefinition } from '../source/table.ts'
 
 /**
  * The table as the rows of a header describe it. The queue is behind the catalog: what the header says holds, and the
- * catalog adds what it knows of columns that still have the same type.
+ * catalog adds what it knows of columns that still have the same type. Only what the Pipeline replicates follows its spec
+ * of now: whoever excludes a column that the destination cannot take wants to get past the changes that are queued with it.
  *
  * @param catalog undefined when the source has no such table any more
+ * @param filter never takes away the key, without which the rows could not be told apart
  */
-export function headerDefinition(header: Header, catalog: TableDefinition | undefined): TableDefinition {
+export function headerDefinition(
+  header: Header,
+  catalog: TableDefinition | undefined,
+  filter?: ColumnFilter,
+): TableDefinition {
   const known = new Map(catalog?.columns.map((column) => [column.name, column]))
   const [schema, name] = header.table
-  const columns = header.columns.map((column) => {
+  const wanted = header.columns.filter(([column, , place]) => place > 0 || isIncluded(filter, column))
+  const columns = wanted.map((column) => {
     const found = known.get(column[0])
     return found?.type === column[1] ? found : plainColumn(column)
   })

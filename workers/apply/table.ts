@@ -1,5 +1,5 @@
 import { createBackoff } from '../../lib/backoff.ts'
-import { type ErrorCode, type MillraceError, toMillraceError } from '../../lib/errors.ts'
+import { type MillraceError, toMillraceError } from '../../lib/errors.ts'
 import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
 import { destinationTable } from '../destination/names.ts'
 import type { QueueRecord, TopicOffsets } from '../queue/queue.ts'
@@ -14,6 +14,7 @@ import { waitForHoldEnd } from './hold-wait.ts'
 import { LEDGER_ROW_GONE } from './ledger-check.ts'
 import { createState, type TableState, takeRow } from './state.ts'
 import { createStream, type Stream } from './stream.ts'
+import { isStuck } from './stuck.ts'
 
 /** One table, for as long as apply has to do with it. */
 export interface TableWorker {
@@ -35,15 +36,6 @@ export interface TableWorker {
 const RETRY_MIN = 500
 const RETRY_MAX = 60_000
 const TOPIC_POLL = 2_000
-
-/** What only a person or a new table can mend, and what a backfill that empties the table therefore cures (rule R21). */
-const STUCK: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'SchemaChangeUnsupported',
-  'ValueRejected',
-  'TableNotFound',
-  'DestinationConflict',
-  'NoReplicaIdentity',
-])
 
 /** What was read from the ledger for all tables at once, so that not each of them has to. */
 export interface KnownFacts {
@@ -232,7 +224,7 @@ export function startTable(
     const until = performance.now() + delay
     for (let left = delay; left > 0; left = until - performance.now()) {
       // Of a table that was removed nothing more is wanted than to get past its end.
-      if (STUCK.has(error.code) && (isCureThere() || !isListed())) return await stop(error)
+      if (isStuck(error, state.failures) && (isCureThere() || !isListed())) return await stop(error)
       if (env.isDeleting()) return
       await bell.wait(left, signal)
     }
