@@ -5,7 +5,7 @@ import { type Connection, inTransaction } from '../source/connect.ts'
 import { readLogEnd, readReplayPosition } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
 import { commitDurably } from '../source/messages.ts'
-import type { TableDefinition, TableName } from '../source/table.ts'
+import type { Column, TableDefinition, TableName } from '../source/table.ts'
 
 export interface RereadRequest {
   readonly table: TableName
@@ -84,17 +84,17 @@ export async function readAgain(
   request: RereadRequest,
   isPrimary: boolean,
 ): Promise<Reread | undefined> {
-  const types = new Map(table?.columns.map(({ name, type }) => [name, type]))
-  if (!table || request.key.some((name) => !types.has(name))) {
+  const known = new Map(table?.columns.map((column) => [column.name, column]))
+  if (!table || request.key.some((name) => !known.has(name))) {
     return isPrimary ? { values: request.rows.map(() => undefined) } : undefined
   }
-  if (!isPrimary && request.columns.some((name) => !types.has(name))) return undefined
-  const present = request.columns.filter((name) => types.has(name))
-  const taken = await countThatFit(connection, table, types, request, present)
+  if (!isPrimary && request.columns.some((name) => !known.has(name))) return undefined
+  const present = request.columns.filter((name) => known.has(name))
+  const taken = await countThatFit(connection, table, known, request, present)
   const rows = request.rows.slice(0, taken)
   const selected = present.map((name, index) => `t.${quoteIdentifier(name)} AS v${index}`)
   const found = await connection.query(
-    `SELECT ${['r.n', ...selected].join(', ')} ${fromRows(table, types, request.key)}`,
+    `SELECT ${['r.n', ...selected].join(', ')} ${fromRows(table, known, request.key)}`,
     keyArrays(request.key, rows),
   )
   // What was read may be newer than the change, by a transaction whose commit is not safe on disk yet: should the primary
@@ -114,7 +114,7 @@ export async function readAgain(
 async function countThatFit(
   connection: Connection,
   table: TableDefinition,
-  types: ReadonlyMap<string, string>,
+  known: ReadonlyMap<string, Column>,
   { key, rows }: RereadRequest,
   columns: readonly string[],
 ): Promise<number> {
@@ -123,7 +123,7 @@ async function countThatFit(
     .map((name) => `coalesce(pg_column_size(t.${quoteIdentifier(name)}), 0)::bigint`)
     .join(' + ')
   const sizes = await connection.query(
-    `SELECT r.n, ${size} AS size ${fromRows(table, types, key)} ORDER BY r.n`,
+    `SELECT r.n, ${size} AS size ${fromRows(table, known, key)} ORDER BY r.n`,
     keyArrays(key, rows),
   )
   let bytes = 0
@@ -136,12 +136,15 @@ async function countThatFit(
 
 function fromRows(
   table: TableDefinition,
-  types: ReadonlyMap<string, string>,
+  known: ReadonlyMap<string, Column>,
   key: readonly string[],
 ): string {
   const arrays = key.map((_, index) => `$${index + 1}::text[]`).join(', ')
   const names = key.map((_, index) => `k${index}`).join(', ')
-  const same = key.map((name, index) => `t.${quoteIdentifier(name)} = r.k${index}::${types.get(name)}`)
+  const same = key.map((name, index) => {
+    const { equals = '=', type } = known.get(name) ?? {}
+    return `t.${quoteIdentifier(name)} ${equals} r.k${index}::${type}`
+  })
   return `FROM unnest(${arrays}) WITH ORDINALITY AS r (${names}, n) JOIN ${fromClause(table)} AS t ON ${same.join(' AND ')}`
 }
 

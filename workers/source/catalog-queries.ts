@@ -11,23 +11,32 @@ export const RELATION = `
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = $1 AND c.relname = $2`
 
-/** $1 oid. Published columns only: neither dropped nor generated. */
+/**
+ * $1 oid. Published columns only: neither dropped nor generated. Only types of extensions need an operator of theirs:
+ * everything in pg_catalog is found by its plain sign.
+ */
 export const COLUMNS = `
   SELECT a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.atttypid, a.atttypmod, a.attnotnull,
          t.typtype, (t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A') AS is_array,
-         CASE WHEN t.typtype = 'd' THEN
-                (WITH RECURSIVE base(oid, modifier) AS (
-                   SELECT t.typbasetype, t.typtypmod
-                   UNION ALL
-                   SELECT b.typbasetype, b.typtypmod FROM base JOIN pg_type b ON b.oid = base.oid WHERE b.typtype = 'd')
-                 SELECT format_type(base.oid, base.modifier) FROM base JOIN pg_type b ON b.oid = base.oid
-                 WHERE b.typtype <> 'd')
-              WHEN t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A' THEN format_type(t.typelem, a.atttypmod)
-              ELSE format_type(a.atttypid, a.atttypmod) END AS base_type,
+         CASE WHEN t.typtype <> 'd' AND t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A' THEN format_type(t.typelem, a.atttypmod)
+              ELSE format_type(base.oid, base.modifier) END AS base_type,
+         (SELECT 'OPERATOR(' || quote_ident(n.nspname) || '.' || op.oprname || ')'
+          FROM pg_opclass c
+          JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 3
+            AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype
+          JOIN pg_operator op ON op.oid = o.amopopr JOIN pg_namespace n ON n.oid = op.oprnamespace
+          WHERE c.opcmethod = 403 AND c.opcdefault AND c.opcintype = base.oid
+            AND n.nspname <> 'pg_catalog') AS equals,
          a.atthasmissing, (a.attmissingval::text::text[])[1] AS missing,
          pg_get_expr(d.adbin, d.adrelid) AS default_expression, a.attidentity <> '' AS is_identity
   FROM pg_attribute a
   JOIN pg_type t ON t.oid = a.atttypid
+  CROSS JOIN LATERAL (
+    WITH RECURSIVE behind(oid, modifier) AS (
+      SELECT a.atttypid, a.atttypmod
+      UNION ALL
+      SELECT b.typbasetype, b.typtypmod FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype = 'd')
+    SELECT behind.oid, behind.modifier FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype <> 'd') AS base
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
   ORDER BY a.attnum`

@@ -120,6 +120,7 @@ function toColumn(row: TextRow): Column {
     typeKind: typeKind(row),
     baseType: row.base_type ?? row.type ?? '',
     notNull: row.attnotnull === 't',
+    ...(row.equals && { equals: row.equals }),
     ...constantDefault(row),
   }
 }

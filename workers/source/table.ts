@@ -22,6 +22,8 @@ export interface Column {
   /** For a domain its base type, for an array its element type, as `format_type()` gives it; else the type itself. */
   readonly baseType: string
   readonly notNull: boolean
+  /** The type's own equality, as an SQL operator, where the plain sign is not it: in a session that knows only pg_catalog. */
+  readonly equals?: string
   /** Constant default as text (what an ADD COLUMN put into the rows already there), when there is one. */
   readonly constantDefault?: string
 }

@@ -35,6 +35,8 @@ export interface KeyTerm {
   readonly text: string
   /** What is equal to `wanted(text)` where `text` is a row's; better something that has an index. */
   readonly place: string
+  /** SQL operator; default the plain sign. */
+  readonly equals?: string | undefined
   wanted(text: string): string
 }
 
@@ -138,7 +140,9 @@ export function rowsSQL(side: VerifySide, listed: Listed): Statement {
 export function keysSQL(side: VerifySide, wanted: readonly (readonly string[])[]): Statement {
   const arrays = side.key.map((_, index) => `$${index + 1}::text[]`).join(', ')
   const names = side.key.map((_, index) => `w${index}`).join(', ')
-  const same = side.key.map((term, index) => `${term.place} = ${term.wanted(`r.w${index}`)}`)
+  const same = side.key.map(
+    (term, index) => `${term.place} ${term.equals ?? '='} ${term.wanted(`r.w${index}`)}`,
+  )
   const and = side.where === '' ? '' : ` AND ${side.where}`
   const what = side.values?.map((value, index) => `${value} AS x${index}`).join(', ') ?? `${side.hash} AS h`
   return {

@@ -68,7 +68,9 @@ export function comparedSides(
       : undefined,
     scatter,
     key: keys.map(({ own, there }) =>
-      keyTerm(own.name, which === 'source' ? own.type : (there.baseType ?? own.type)),
+      which === 'source'
+        ? keyTerm(own.name, own.type, own.equals)
+        : keyTerm(own.name, there.baseType ?? own.type, there.equals),
     ),
   })
   return {
@@ -117,8 +119,8 @@ function orderedAs(own: Column, there: TargetColumn): { source: string; destinat
 }
 
 /** A row is found by its key's own operator, and so by its index. */
-function keyTerm(name: string, type: string): KeyTerm {
-  return { text: output(name), place: column(name), wanted: (text) => `(${text})::${type}` }
+function keyTerm(name: string, type: string, equals: string | undefined): KeyTerm {
+  return { text: output(name), place: column(name), equals, wanted: (text) => `(${text})::${type}` }
 }
 
 const TEXTS = new Set(['text', 'character varying'])

@@ -44,6 +44,7 @@ export function keyOf(
     source: {
       text,
       place: ownColumn(column.name),
+      equals: column.equals,
       wanted: (wanted) => `(${zone === '' ? wanted : `(${wanted} || '${zone}')`})::${column.type}`,
     },
     destination: {
