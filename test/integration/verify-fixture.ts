@@ -46,6 +46,8 @@ export interface VerifySiteOptions {
   readonly name: string
   /** SQL that makes and fills the tables. */
   readonly tables: string
+  /** Of the source's database; see `createDatabase`. */
+  readonly clauses?: string
   readonly names: readonly string[]
   readonly destination: PipelineManifestSpec['destination']
   /** Of the destination. */
@@ -59,7 +61,7 @@ export async function openVerifySite(options: VerifySiteOptions): Promise<Verify
   const { name, tables, names, destination, credentials } = options
   const transport = await adminTransport()
   await installCrds(transport)
-  const source = await createDatabase(name)
+  const source = await createDatabase(name, 'source', options.clauses)
   await query(source.url, tables)
   const namespace = await createNamespace(transport, 'verify')
   const pipeline = await request<Pipeline>(

@@ -3,13 +3,15 @@ import { query } from '../../hack/services/postgres.ts'
 import { createDatabase, type TestDatabase } from './services.ts'
 import { openVerifySite, place, type VerifySite } from './verify-fixture.ts'
 
-// Two databases that do not write everything alike: types of extensions.
+// Two databases that do not write everything alike: other encodings, types of extensions.
 
 const TABLES = `
   create extension ltree schema public;
+  create table words (word text primary key, note text);
+  insert into words values ('café', 'é'), ('plain', null), ('Ärger', '');
   create table tree (path ltree primary key, note text);
   insert into tree values ('a', 'one'), ('a.b', 'two')`
-const NAMES = ['tree']
+const NAMES = ['words', 'tree']
 
 let site: VerifySite
 let target: TestDatabase
@@ -20,6 +22,7 @@ beforeAll(async () => {
   site = await openVerifySite({
     name: 'verified_types',
     tables: TABLES,
+    clauses: "encoding 'LATIN1' locale 'C'",
     names: NAMES,
     destination: {
       postgres: {
@@ -36,6 +39,15 @@ beforeAll(async () => {
 afterAll(() => site?.close())
 
 describe('verify', () => {
+  it('finds no difference in what the source writes in another encoding, and each that is there', async () => {
+    expect(await site.verify('words')).toMatchObject({ result: 'Equal', rowsCompared: 3 })
+    await query(target.url, `update words set note = 'è' where word = 'café'`)
+    expect(await site.verify('words')).toMatchObject({
+      rowsDifferent: 1,
+      examples: [{ key: 'café', kind: 'Changed' }],
+    })
+  })
+
   it('finds a row by a key of an extension’s type', async () => {
     await query(target.url, `update tree set note = 'other' where path = 'a.b'`)
     expect(await site.verify('tree')).toMatchObject({

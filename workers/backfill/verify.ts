@@ -2,7 +2,7 @@ import { MillraceError } from '../../lib/errors.ts'
 import type { Comparison } from '../destination/destination.ts'
 import { estimateRows } from '../source/catalog.ts'
 import { type Connection, openConnection } from '../source/connect.ts'
-import { readLogEnd } from '../source/identity.ts'
+import { readEncoding, readLogEnd } from '../source/identity.ts'
 import { readLeaves } from '../source/scan-facts.ts'
 import { sampleShare } from '../source/scan-plan.ts'
 import { tableLabel } from '../source/table.ts'
@@ -35,7 +35,8 @@ export async function verifyTable(attempt: Attempt): Promise<Findings> {
     )
   }
   assertComparable(await destination.ledger.readTable(settings.table, signal), settings.table)
-  const comparison = await destination.compare(settings.target, definition, signal)
+  const encoding = await readEncoding(attempt.control)
+  const comparison = await destination.compare(settings.target, definition, encoding, signal)
   const connect = await sourceConnections(attempt)
   report.stage('Verifying')
   const over = new AbortController()

@@ -69,8 +69,17 @@ export interface Destination {
   /** Loads one chunk durably exactly once (invariant I9): rows and chunk row commit together, under the fence. */
   writeChunk(request: ChunkRequest, signal: AbortSignal): Promise<ChunkResult>
 
-  /** Prepares comparing the table with its source. Throws `DestinationChanged` when table or columns are missing. */
-  compare(target: TableName, definition: TableDefinition, signal: AbortSignal): Promise<Comparison>
+  /**
+   * Prepares comparing the table with its source. Throws `DestinationChanged` when table or columns are missing.
+   *
+   * @param encoding `server_encoding` of the source
+   */
+  compare(
+    target: TableName,
+    definition: TableDefinition,
+    encoding: string,
+    signal: AbortSignal,
+  ): Promise<Comparison>
 
   /** Idempotent. */
   close(): Promise<void>

@@ -38,6 +38,12 @@ export async function readServerIdentity(connection: Connection): Promise<Server
   }
 }
 
+/** What the database's text is in, such as `UTF8`. */
+export async function readEncoding(connection: Connection): Promise<string> {
+  const [row] = await connection.query("SELECT current_setting('server_encoding') AS encoding")
+  return row?.encoding ?? ''
+}
+
 /** Whether two connections reach the same running server. */
 export function isSameServer(a: ServerIdentity, b: ServerIdentity): boolean {
   return (

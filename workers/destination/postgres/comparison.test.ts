@@ -19,7 +19,7 @@ function sides(types: Types) {
     partitioned: false,
   } as unknown as TableDefinition
   const table = { name: { schema: 's', name: 't' }, columns: there } as unknown as TargetTable
-  return comparedSides(definition, table)
+  return comparedSides(definition, table, 'UTF8')
 }
 
 describe('the ranges of a comparison', () => {

@@ -16,11 +16,12 @@ export async function openComparison(
   sessions: Sessions,
   target: TableName,
   definition: TableDefinition,
+  encoding: string,
   signal: AbortSignal,
 ): Promise<Comparison> {
   const table = await sessions.use(signal, (session) => readTarget(session, target))
   if (!table) throw missing(`destination table ${tableLabel(target)}`)
-  const { source, destination } = comparedSides(definition, table)
+  const { source, destination } = comparedSides(definition, table, encoding)
   return {
     source,
     rangesAtOnce: 1,
@@ -35,10 +36,15 @@ export async function openComparison(
 
 const CHECKSUM = `coalesce(bit_xor(h), 0) || ' ' || coalesce(sum(h >> 32), 0)`
 
-/** How the two sides are read. Throws `DestinationChanged` when the destination lacks a column. */
+/**
+ * How the two sides are read. Throws `DestinationChanged` when the destination lacks a column.
+ *
+ * @param encoding of the source; a destination is always in UTF-8
+ */
 export function comparedSides(
   definition: TableDefinition,
   table: TargetTable,
+  encoding: string,
 ): { source: VerifySide; destination: VerifySide } {
   const pairs = definition.columns.map((own) => {
     const there = table.columns.find(({ name }) => name === own.name)
@@ -55,9 +61,9 @@ export function comparedSides(
   const isOrdered = types.every((type) => type !== undefined)
   const isSoft = table.columns.some(({ name }) => name === SOFT_DELETE_COLUMN)
   // What stands between the texts tells one key from another.
-  const scatter = `(${hashOf(joined(keys.flatMap(({ own }) => [output(own.name), `E'\\x01'`])))} & 4294967295)`
-  const side = (which: 'source' | 'destination', columns: readonly string[]) => ({
-    hash: rowHash(columns),
+  const keyText = joined(keys.flatMap(({ own }) => [output(own.name), `E'\\x01'`]))
+  const side = (which: 'source' | 'destination', columns: readonly string[], hashOf: Hash) => ({
+    hash: hashOf(rowText(columns)),
     checksum: CHECKSUM,
     order: isOrdered
       ? types.map((type, index) => ({
@@ -66,7 +72,7 @@ export function comparedSides(
           bound: `::${type?.[which]}`,
         }))
       : undefined,
-    scatter,
+    scatter: `(${hashOf(keyText)} & 4294967295)`,
     key: keys.map(({ own, there }) =>
       which === 'source'
         ? keyTerm(own.name, own.type, own.equals)
@@ -80,6 +86,7 @@ export function comparedSides(
       ...side(
         'source',
         pairs.map(({ own, there }) => storedAs(own, there)),
+        encoding === 'UTF8' ? hashOfText : hashOfUTF8,
       ),
     },
     destination: {
@@ -88,6 +95,7 @@ export function comparedSides(
       ...side(
         'destination',
         pairs.map(({ own }) => column(own.name)),
+        hashOfText,
       ),
     },
   }
@@ -136,21 +144,26 @@ export function storedAs(own: Column, there: TargetColumn): string {
 
 // concat() writes each value as its type does, and takes a third of the time of a whole row's text. What stands behind each
 // value tells NULL from the empty text, and one column from the next.
-function rowHash(columns: readonly string[]): string {
-  return hashOf(
-    joined(
-      columns.flatMap((one) => [
-        one,
-        // IS NULL would be true for a composite value of nothing but NULLs.
-        `CASE WHEN ${one} IS NOT DISTINCT FROM NULL THEN E'\\x01' ELSE E'\\x02' END`,
-      ]),
-    ),
+function rowText(columns: readonly string[]): string {
+  return joined(
+    columns.flatMap((one) => [
+      one,
+      // IS NULL would be true for a composite value of nothing but NULLs.
+      `CASE WHEN ${one} IS NOT DISTINCT FROM NULL THEN E'\\x01' ELSE E'\\x02' END`,
+    ]),
   )
 }
 
-function hashOf(text: string): string {
-  return `hashtextextended((${text}) COLLATE "C", 0)`
-}
+type Hash = (text: string) => string
+
+/** Of the text's bytes in the server's encoding. */
+const hashOfText: Hash = (text) => `hashtextextended((${text}) COLLATE "C", 0)`
+
+/**
+ * The same number as a server in UTF-8 has for the text. Before PostgreSQL 18 no function hashes a bytea by itself; the hash
+ * of a row of one value is that value's.
+ */
+const hashOfUTF8: Hash = (text) => `hash_record_extended(ROW(convert_to(${text}, 'UTF8')), 0)`
 
 function missing(what: string): MillraceError {
   return new MillraceError(

@@ -84,7 +84,8 @@ export function openPostgresDestination(options: PostgresDestinationOptions): De
     flush: (batch, signal) => flush(context, cache, batch, signal),
     runAction: (request, signal) => runAction(context, request, signal),
     writeChunk: (request, signal) => writeChunk(context, request, signal),
-    compare: (table, definition, signal) => openComparison(context.sessions, table, definition, signal),
+    compare: (table, definition, encoding, signal) =>
+      openComparison(context.sessions, table, definition, encoding, signal),
     close: () => sessions.close(),
   }
 }

@@ -128,7 +128,7 @@ export function openRedshiftDestination(options: RedshiftDestinationOptions): De
     flush: (batch, signal) => flush(context, batch, signal),
     runAction: (request, signal) => runAction(context, request, signal),
     writeChunk: (request, signal) => writeChunk(context, groups, readLedger, request, signal),
-    compare: (table, definition, signal) => openComparison(context, table, definition, signal),
+    compare: (table, definition, _encoding, signal) => openComparison(context, table, definition, signal),
     async close() {
       await files.close()
       await api.close()
