@@ -3,22 +3,31 @@ import { query } from '../../hack/services/postgres.ts'
 import { createDatabase, type TestDatabase } from './services.ts'
 import { openVerifySite, place, type VerifySite } from './verify-fixture.ts'
 
-// Two databases that do not write everything alike: other encodings, types of extensions.
+// Two databases that do not write everything alike: other encodings, types of extensions, wider types of keys.
 
 const TABLES = `
   create extension ltree schema public;
   create table words (word text primary key, note text);
   insert into words values ('café', 'é'), ('plain', null), ('Ärger', '');
   create table tree (path ltree primary key, note text);
-  insert into tree values ('a', 'one'), ('a.b', 'two')`
-const NAMES = ['words', 'tree']
+  insert into tree values ('a', 'one'), ('a.b', 'two');
+  create table narrow (id integer primary key, note text);
+  insert into narrow values (1, 'one'), (2, 'two');
+  create table marked (id uuid primary key, note text);
+  insert into marked values ('7c0f2a8e-0000-4000-8000-000000000001', 'one')`
+const NAMES = ['words', 'tree', 'narrow', 'marked']
 
 let site: VerifySite
 let target: TestDatabase
 
 beforeAll(async () => {
   target = await createDatabase('verified_types', 'destination')
-  await query(target.url, 'create extension ltree schema public')
+  await query(
+    target.url,
+    `create extension ltree schema public;
+     create table narrow (id bigint primary key, note text);
+     create table marked (id text primary key, note text)`,
+  )
   site = await openVerifySite({
     name: 'verified_types',
     tables: TABLES,
@@ -55,4 +64,18 @@ describe('verify', () => {
       examples: [{ key: 'a.b', kind: 'Changed' }],
     })
   })
+
+  it.each([
+    ['narrow', 'out of range', '5000000000', "update narrow set note = 'x' where id = 2", '2'],
+    ['marked', 'no uuid', 'abc', "insert into marked values ('ABC', '')", 'ABC'],
+    ['words', 'not in its encoding', '語', "delete from words where word = 'plain'", 'plain'],
+  ])(
+    'names an extra row of %s whose key the source cannot hold: %s',
+    async (table, _what, key, sql, other) => {
+      await query(target.url, `insert into ${table} values ('${key}', ''); ${sql}`)
+      const { examples = [] } = await site.verify(table)
+      expect(examples).toContainEqual({ key, kind: 'Extra' })
+      expect(examples.map((one) => one.key)).toContain(other)
+    },
+  )
 })

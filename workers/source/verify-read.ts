@@ -1,5 +1,7 @@
 import type { Connection, TextRow } from './connect.ts'
+import { sqlState } from './postgres-errors.ts'
 import {
+  castSQL,
   cutSQL,
   digestSQL,
   keysSQL,
@@ -11,6 +13,9 @@ import {
 } from './verify-sql.ts'
 
 type Query = Connection['query']
+
+/** Texts in key order. */
+type Key = readonly string[]
 
 export interface RangeDigest {
   readonly rows: number
@@ -58,11 +63,43 @@ export async function readRows(query: Query, side: VerifySide, listed: Listed): 
   return (await query(text, values)).map((row) => toRow(row, side, row.h ?? ''))
 }
 
-export async function readByKeys(
-  query: Query,
-  side: VerifySide,
-  keys: readonly (readonly string[])[],
-): Promise<RowDigest[]> {
+/**
+ * Rows by their keys. The other side's key may be of a wider type: of a key that this side's cannot hold, such as
+ * 5000000000 of an integer, there is no row here.
+ */
+export async function readByKeys(query: Query, side: VerifySide, keys: readonly Key[]): Promise<RowDigest[]> {
+  try {
+    return await readHeld(query, side, keys)
+  } catch (thrown) {
+    if (!isRefusal(thrown)) throw thrown
+    const held = await keysHeld(query, side, keys)
+    // Then it is not the keys that were refused.
+    if (held.length === keys.length) throw thrown
+    return await readHeld(query, side, held)
+  }
+}
+
+/** What types say of text that is none of theirs: ltree calls it a syntax error, a domain a violation of its constraint. */
+function isRefusal(thrown: unknown): boolean {
+  return /^2[23]|^42601$/.test(sqlState(thrown) ?? '')
+}
+
+/** Those keys that the side's types can hold; found by halving, since mostly all of them can. */
+async function keysHeld(query: Query, side: VerifySide, keys: readonly Key[]): Promise<readonly Key[]> {
+  const { text, values } = castSQL(side, keys)
+  try {
+    await query(text, values)
+    return keys
+  } catch (thrown) {
+    if (!isRefusal(thrown)) throw thrown
+  }
+  if (keys.length === 1) return []
+  const middle = keys.length >> 1
+  const held = await keysHeld(query, side, keys.slice(0, middle))
+  return [...held, ...(await keysHeld(query, side, keys.slice(middle)))]
+}
+
+async function readHeld(query: Query, side: VerifySide, keys: readonly Key[]): Promise<RowDigest[]> {
   if (keys.length === 0) return []
   const { text, values } = keysSQL(side, keys)
   return (await query(text, values)).map((row) =>

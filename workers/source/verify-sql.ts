@@ -138,17 +138,30 @@ export function rowsSQL(side: VerifySide, listed: Listed): Statement {
 
 /** Rows by their keys; those that are not there are left out. */
 export function keysSQL(side: VerifySide, wanted: readonly (readonly string[])[]): Statement {
-  const arrays = side.key.map((_, index) => `$${index + 1}::text[]`).join(', ')
-  const names = side.key.map((_, index) => `w${index}`).join(', ')
   const same = side.key.map(
     (term, index) => `${term.place} ${term.equals ?? '='} ${term.wanted(`r.w${index}`)}`,
   )
   const and = side.where === '' ? '' : ` AND ${side.where}`
   const what = side.values?.map((value, index) => `${value} AS x${index}`).join(', ') ?? `${side.hash} AS h`
   return {
-    text: `SELECT ${keys(side)}, ${what}, ${VERSION} AS v FROM unnest(${arrays}) AS r (${names}) JOIN ${side.from} AS t ON ${same.join(' AND ')}${and}`,
-    values: side.key.map((_, index) => textArray(wanted.map((key) => key[index] ?? ''))),
+    text: `SELECT ${keys(side)}, ${what}, ${VERSION} AS v FROM ${keyRows(side)} JOIN ${side.from} AS t ON ${same.join(' AND ')}${and}`,
+    values: keyValues(side, wanted),
   }
+}
+
+/** Fails when the side's types cannot hold one of the keys. Reads no table. */
+export function castSQL(side: VerifySide, wanted: readonly (readonly string[])[]): Statement {
+  const casts = side.key.map((term, index) => `count(${term.wanted(`r.w${index}`)}) AS n${index}`)
+  return { text: `SELECT ${casts.join(', ')} FROM ${keyRows(side)}`, values: keyValues(side, wanted) }
+}
+
+function keyRows({ key }: VerifySide): string {
+  const arrays = key.map((_, index) => `$${index + 1}::text[]`).join(', ')
+  return `unnest(${arrays}) AS r (${key.map((_, index) => `w${index}`).join(', ')})`
+}
+
+function keyValues({ key }: VerifySide, wanted: readonly (readonly string[])[]): string[] {
+  return key.map((_, index) => textArray(wanted.map((one) => one[index] ?? '')))
 }
 
 /** Bounds that cut a range into `parts` parts of about as many rows; `share`: percent of the blocks to look at. */
