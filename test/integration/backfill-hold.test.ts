@@ -2,11 +2,12 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { until } from '../../hack/process/wait.ts'
 import { query } from '../../hack/services/postgres.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
 import { type BackfillBed, type BackfillOptions, openBed } from './backfill-fixture.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
-import { replicaUrl, sourceUrl, withClient } from './services.ts'
+import { replicaUrl, sourceUrl, waitForReplica, withClient } from './services.ts'
 
 let transport: Transport
 
@@ -73,6 +74,56 @@ describe('before the hold, a backfill waits', () => {
         await bed.hold()
         await running.done
       })
+      await expectEqual(bed)
+    })
+  })
+})
+
+describe('a table that changes before the hold', () => {
+  /** What lies before the hold is never applied from the queue, so the copy has to have it. */
+  async function expectFilled(bed: BackfillBed): Promise<void> {
+    const rows = await query(bed.destinationUrl, 'select id, note, c from t order by id')
+    expect(rows).toEqual([1, 2, 3].map((id) => ({ id: String(id), note: `note ${id}`, c: id })))
+  }
+
+  it('is copied with a column that an open transaction was adding and filling', async () => {
+    await withBed('adding', { source: numbers(3) }, async (bed) => {
+      await withClient(bed.source.url, async (writer) => {
+        await writer.query('begin; alter table t add column c int; update t set c = id')
+        const running = bed.run()
+        await untilLockAwaited(bed)
+        await writer.query('commit')
+        await bed.hold()
+        await running.done
+      })
+      await expectFilled(bed)
+    })
+  })
+
+  it('is copied with a column that was added and filled while it was waited for', async () => {
+    await withBed('added', { source: numbers(3), joined: false }, async (bed) => {
+      const running = bed.run()
+      await bed.untilStatus('waiting', ({ stage }) => stage === 'WaitingForPublication')
+      await query(bed.source.url, 'alter table t add column c int; update t set c = id')
+      await bed.join()
+      await bed.hold()
+      await running.done
+      await expectFilled(bed)
+    })
+  })
+
+  it('is looked at again before the destination is acted on', async () => {
+    await withBed('unkeyed', { source: numbers(3) }, async (bed) => {
+      const running = bed.run()
+      await bed.untilStatus('holding', ({ stage }) => stage === 'Holding')
+      await query(bed.source.url, 'alter table t drop constraint t_pkey')
+      await waitForReplica()
+      await bed.hold()
+      const copy = await bed.untilStatus('refused', ({ code }) => code === 'NoReplicaIdentity')
+      expect(copy.message).toContain('table public.t has no primary key')
+      expect((await bed.ledgerRow())?.actionDone).toBe(false)
+      await query(bed.source.url, 'alter table t add primary key (id)')
+      await running.done
       await expectEqual(bed)
     })
   })
@@ -204,6 +255,15 @@ describe('watermarks', () => {
     })
   })
 })
+
+async function untilLockAwaited(bed: BackfillBed): Promise<void> {
+  const waiting = `select 1 from pg_locks where mode = 'AccessShareLock' and not granted
+    and database = (select oid from pg_database where datname = current_database())`
+  await until(async () => (await query(bed.source.url, waiting)).length > 0, {
+    what: 'somebody who waits for the table',
+    timeoutMs: 30_000,
+  })
+}
 
 /** A TCP port whose connections go to the servers in turn. */
 async function spreadOver(urls: readonly string[]): Promise<{ port: number; close(): Promise<void> }> {

@@ -338,6 +338,15 @@ const READING: readonly Mutant[] = [
     killer: model(200, { ...REPLICA, scans: ['Key'] }),
   },
   {
+    rule: 'R11',
+    without: 'reading the columns after the proof of the server',
+    edits: edit('workers/backfill/attempt.ts', [
+      'const definition = await attempt.readDefinition(connection)',
+      'const { definition } = attempt',
+    ]),
+    killer: model(300, { ...REPLICA, weights: { ...LONG, addColumn: 6 } }),
+  },
+  {
     rule: 'R12',
     without: 'looking after the read whether block ranges still mean the same file',
     edits: edit('workers/source/scan-read.ts', [
@@ -368,7 +377,7 @@ const READING: readonly Mutant[] = [
     rule: 'R14',
     without: 'beginning anew when the snapshot of such a scan is lost',
     edits: edit('workers/backfill/attempt.ts', [
-      "if (snapshot && !rewritten) return 'resume'",
+      "if (snapshot && !isVoid) return 'resume'",
       "if (keyed === false) return 'resume'",
     ]),
     killer: model(300, {

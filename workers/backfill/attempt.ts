@@ -1,3 +1,4 @@
+import { MillraceError } from '../../lib/errors.ts'
 import { failpoint } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { Fence, LedgerBackfill } from '../destination/ledger.ts'
@@ -7,10 +8,12 @@ import { formatLSN } from '../source/lsn.ts'
 import { readScanFacts, readSortOrders } from '../source/scan-facts.ts'
 import { chooseScan } from '../source/scan-plan.ts'
 import type { ExportedSnapshot } from '../source/scan-snapshot.ts'
+import { type TableDefinition, tableLabel } from '../source/table.ts'
 import type { Attempt } from './context.ts'
 import { copyChunks } from './copy.ts'
 import { makePlan, type Survey } from './plan.ts'
 import { proveServer, type ScanServer } from './server.ts'
+import { chooseServer } from './settings.ts'
 
 /** Between two rounds, so that a server that comes and goes does not make them spin. */
 const PAUSE_MILLISECONDS = 500
@@ -28,18 +31,18 @@ export async function copyTable(attempt: Attempt): Promise<LedgerBackfill> {
   const fence: Fence = { uid, attempt: row.attempt }
   report.facts({ attempt: row.attempt, holdLSN: formatLSN(row.holdLSN), actionDone: row.actionDone })
   const held = createHeldSnapshot()
+  let before: TableDefinition | undefined
   let rewritten = false
   try {
     for (;;) {
-      const current: Attempt = rewritten
-        ? { ...attempt, definition: await attempt.readDefinition() }
-        : attempt
-      const server = await proveServer(current, row.holdLSN)
+      const server = await proveServer(attempt, row.holdLSN)
       await held.keepOn(server)
-      const survey = await surveyOn(current, server)
+      const { current, survey } = await surveyOn(attempt, server)
       await failpoint('backfill.proven')
       row = await act(current, row, fence)
-      const start = await whereToStart(current, row, rewritten, held.usable())
+      const isVoid = rewritten || hasOtherKey(before, current.definition)
+      before = current.definition
+      const start = await whereToStart(current, row, isVoid, held.usable())
       if (start !== 'resume') {
         await held.release()
         const planned = await makePlan(current, server, survey, { row, fence, discard: start === 'empty' })
@@ -65,16 +68,40 @@ export async function surveyTable(attempt: Attempt, connection: Connection): Pro
   return { facts, scan: chooseScan({ ...settings.scan, scan: settings.scan.value, keyed }, facts) }
 }
 
-async function surveyOn(attempt: Attempt, server: ScanServer): Promise<Survey> {
+/**
+ * The survey on the proven server, and the attempt with the definition that is found there.
+ *
+ * Only a definition that is read after the proof has every column that was there at the hold. One from before may lack a column
+ * that was added and filled while the hold was waited for: no chunk would have it, and no queued change, because what lies before
+ * the hold is left to the scan. Columns that are younger than this definition are in the queue (rule R19).
+ */
+async function surveyOn(
+  attempt: Attempt,
+  server: ScanServer,
+): Promise<{ readonly current: Attempt; readonly survey: Survey }> {
   const connection = await server.connect(attempt.signal)
   try {
     await server.assertCurrent(connection)
-    const survey = await surveyTable(attempt, connection)
+    const definition = await attempt.readDefinition(connection)
+    assertReadFrom(attempt, definition)
+    const current = { ...attempt, definition }
+    const survey = await surveyTable(current, connection)
     attempt.report.facts({ rowsEstimated: survey.facts.rows })
-    return survey
+    return { current, survey }
   } finally {
     await connection.close()
   }
+}
+
+/** What the server was chosen by may have changed while the hold was waited for; the next attempt chooses anew. */
+function assertReadFrom({ settings, replicas, readFrom }: Attempt, definition: TableDefinition): void {
+  const needed = chooseServer(settings, definition, replicas.length)
+  if (needed === readFrom || needed === 'Replica') return
+  throw new MillraceError(
+    'TableChanged',
+    `table ${tableLabel(definition)} has lost its key and must be read from the primary`,
+    { retryable: true },
+  )
 }
 
 /** The destination action, once (invariant I8). */
@@ -103,19 +130,29 @@ function toldWarnings(warnings: readonly string[]): string[] {
 /**
  * Whether the recorded plan can be gone on with. The rows of a table without a key are all read under one snapshot or
  * not at all: without it what was loaded is void (rule R14).
+ *
+ * @param isVoid its ranges mean nothing any more
  */
 async function whereToStart(
   { destination, definition, uid, signal }: Attempt,
   row: LedgerBackfill,
-  rewritten: boolean,
+  isVoid: boolean,
   snapshot: ExportedSnapshot | undefined,
 ): Promise<'plan' | 'empty' | 'resume'> {
   if (row.plan === 0) return 'plan'
   const keyed = definition.key.length > 0
-  if (keyed) return rewritten ? 'plan' : 'resume'
-  if (snapshot && !rewritten) return 'resume'
+  if (keyed) return isVoid ? 'plan' : 'resume'
+  if (snapshot && !isVoid) return 'resume'
   const chunks = await destination.ledger.readChunks(uid, row.plan, signal)
   return chunks.every((chunk) => chunk.state !== 'planned') ? 'resume' : 'empty'
+}
+
+/**
+ * Whether ranges of the key that was there before would be looked for in another one. From an earlier attempt's key nobody knows,
+ * but such a table does not end in silence: capture stops it (rule R20).
+ */
+function hasOtherKey(before: TableDefinition | undefined, now: TableDefinition): boolean {
+  return before !== undefined && JSON.stringify(before.key) !== JSON.stringify(now.key)
 }
 
 /** The plan's snapshot, for as long as it lives and the server that it was taken on is the one that is read. */

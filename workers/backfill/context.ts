@@ -32,9 +32,10 @@ export interface Attempt extends Job {
   readonly replicas: readonly PostgresTarget[]
   /** A session on the primary for short statements. */
   readonly control: Connection
+  /** Until the table is held, what the primary said at the start, which may be out of date; then what the scanned server says. */
   readonly definition: TableDefinition
-  /** Reads the definition again. */
-  readDefinition(): Promise<TableDefinition>
+  /** Reads the definition where a session leads; throws what stands against replicating it. */
+  readDefinition(connection: Connection): Promise<TableDefinition>
   readonly readFrom: 'Replica' | 'Primary'
   readonly signal: AbortSignal
 }

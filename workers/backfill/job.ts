@@ -83,9 +83,12 @@ export async function bringToEnd(
       }
       if (row?.state === 'copied') return release(job, row, control, names)
       const { table, field, filter } = settings
-      const readDefinition = () => readTableDefinition(control, table, { field, filter })
-      const definition = await readDefinition()
-      if (!isVerify) checkReplicable(definition, field)
+      const readDefinition = async (connection: Connection) => {
+        const found = await readTableDefinition(connection, table, { field, filter })
+        if (!isVerify) checkReplicable(found, field)
+        return found
+      }
+      const definition = await readDefinition(control)
       const replicas = replicaTargets(spec, secrets, PROCESS)
       const attempt: Attempt = {
         ...job,
