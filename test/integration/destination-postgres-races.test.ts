@@ -184,6 +184,40 @@ describe('a chunk', () => {
     expect(await query(url, 'select v from c7')).toEqual([{ v: 'a' }])
   })
 
+  it.each([
+    ['c9', 'primary key (id)'],
+    ['c10', 'primary key (id, region)'],
+  ])('of blocks waits for another, which may have the same row: %s, %s', async (uid, key) => {
+    const definition = define(uid, ['id integer', 'region text'], ['id'])
+    await query(
+      url,
+      `create table ${uid} (id integer, region text, ${key}); insert into ${uid} values (1, 'old')`,
+    )
+    const { fence } = await prepare(one, definition, {
+      uid,
+      chunks: 2,
+      plan: { scan: 'Ctid', append: false },
+    })
+    const blocks = (chunk: number) => ({
+      chunk,
+      range: { kind: 'ctid', leaf: nameOf(definition), fromBlock: chunk, filenode: '1' } as const,
+    })
+    let second: ReturnType<Destination['writeChunk']> | undefined
+    const first = chunkOf(fence, definition, ['2\tbefore'], {
+      ...blocks(0),
+      beforeCommit: async () => {
+        second = two.writeChunk(chunkOf(fence, definition, ['2\tmoved'], blocks(1)), never)
+        await Promise.race([waitingForLocks(1), second])
+      },
+    })
+    expect(await one.writeChunk(first, never)).toMatchObject({ written: true })
+    expect(await second).toMatchObject({ written: true })
+    expect(await query(url, `select * from ${uid} order by id`)).toEqual([
+      { id: 1, region: 'old' },
+      { id: 2, region: 'moved' },
+    ])
+  })
+
   it('needs the action and a plan', async () => {
     const definition = simple('c8')
     await one.ledger.recordHeld(await claim(one, definition), hold('c8'), never)

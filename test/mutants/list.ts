@@ -285,6 +285,18 @@ const JOINING: readonly Mutant[] = [
     killer: integration('destination-postgres-races', 'of a plan that has been replaced leaves nothing'),
   },
   {
+    rule: 'R7',
+    without: 'putting chunks of blocks one after the other',
+    edits: edit('workers/destination/postgres/chunk.ts', [
+      "  if (request.range.kind === 'ctid') await takeTurn(session, writing)\n",
+      '',
+    ]),
+    killer: integration(
+      'destination-postgres-races',
+      'of blocks waits for another, which may have the same row',
+    ),
+  },
+  {
     rule: 'R8',
     without: 'asking the API server about an unknown hold, and not a cache',
     edits: edit('workers/apply/control.ts', [

@@ -140,9 +140,30 @@ async function load(
   await session.query(createStageSQL(writing, []))
   const copied = await copyIn(session, copyStageSQL(writing, []), read, signal)
   await session.query(analyzeStageSQL(writing))
+  if (request.range.kind === 'ctid') await takeTurn(session, writing)
   if (writing.indexed) await session.query(LOOK_UP_KEYS)
   await session.query(repairSQL(writing))
   return copied
+}
+
+/**
+ * Lets chunks of blocks be put one after the other. A row that moves between blocks can be in two of them that were read under two
+ * snapshots; when its key is not there yet, neither would see the other's row, and both would insert theirs. The lock is a
+ * statement of its own, so that the next one sees what was committed before it was granted.
+ *
+ * Which of the two versions stays does not matter: neither is older than the hold (I2), so whatever made the younger one out of the
+ * older is in the queue (I1) and is applied to either.
+ *
+ * The table is locked before, as by those that have altered it in the same transaction: two locks that all take in one order.
+ */
+async function takeTurn(session: Session, { table }: Writing): Promise<void> {
+  await session.query(`LOCK TABLE ${quoteTable(table.name)} IN ROW EXCLUSIVE MODE`)
+  // The turns of all other readers may take longer than a lock is otherwise waited for, and the chunk would be read again.
+  await session.query('SET LOCAL lock_timeout = 0')
+  await session.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [
+    `millrace blocks ${quoteTable(table.name)}`,
+  ])
+  await session.query('SET LOCAL lock_timeout TO DEFAULT')
 }
 
 function stagedName(error: unknown, writing: Writing | undefined): string | undefined {

@@ -136,7 +136,10 @@ function isInTheWay(found: TargetTable, definition: TableDefinition, wanted: Rea
   return definition.key.length === 0 || !definition.key.every((name) => primary.includes(name))
 }
 
-/** Whether rows can be found by their key, and no two have the same, once the primary key is gone or not. */
+/**
+ * Whether rows can be found by their key once the primary key is gone or not. An index of more columns (a partitioned table's must
+ * have those that it is partitioned by) does not keep two rows of one key apart: whoever writes does.
+ */
 function hasKeyIndex(found: TargetTable, key: readonly string[], dropsPrimaryKey: boolean): boolean {
   const gone = dropsPrimaryKey ? found.primaryKey?.columns.join('\0') : undefined
   return isIndexed(
