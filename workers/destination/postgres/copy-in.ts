@@ -42,8 +42,10 @@ export async function copyIn(
       pipeline(Readable.from(counted()), stream).then(resolve, reject)
     })
   } catch (thrown) {
+    // Before the session is ended, which would then be the reason of every failure.
+    const failure = readError ? readError.thrown : session.connection.failure(thrown)
     if (readError || serverCode(thrown) === undefined) session.breakOff()
-    throw readError ? readError.thrown : session.connection.failure(thrown)
+    throw failure
   }
   return { rows: BigInt(stream.rowCount), bytes }
 }

@@ -1,3 +1,4 @@
+import { MillraceError } from '../../../lib/errors.ts'
 import { around } from '../../../lib/failpoints.ts'
 import { type Connection, openConnection, type PostgresTarget } from '../../source/connect.ts'
 
@@ -141,7 +142,8 @@ export function createSessions(
     const session: Session = {
       query: pooled.connection.query,
       connection: pooled.connection,
-      breakOff: () => pooled.abort.abort(new Error('the session was broken off')),
+      breakOff: () =>
+        pooled.abort.abort(new MillraceError('DestinationUnavailable', 'the session was broken off')),
     }
     try {
       return await linked(pooled.abort, [signal, closing.signal], () => work(session))
