@@ -31,6 +31,8 @@ export interface CaptureOptions {
   readonly postgres?: object
   /** Source server of the test's own: superuser's URL. */
   readonly primary?: string
+  /** What the source's database has of its own, such as `encoding 'LATIN1' locale 'C'`. */
+  readonly database?: string
   readonly brokers?: string
 }
 
@@ -88,7 +90,7 @@ export async function openCaptureBed(
 ): Promise<CaptureBed> {
   const source = options.primary
     ? { name: 'postgres', url: options.primary, replicaUrl: '' }
-    : await createDatabase(`cap_${name}`)
+    : await createDatabase(`cap_${name}`, 'source', options.database)
   await query(source.url, options.source)
   const namespace = await createNamespace(transport, 'capture')
   const url = new URL(source.url)

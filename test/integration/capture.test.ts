@@ -188,6 +188,49 @@ describe('the changes of a table', () => {
       r: 'public.t',
     })
   })
+
+  it('of a database in LATIN1 have their names and values, old ones too, and so have the watermarks', async () => {
+    const bed = await open('latin1', {
+      database: `encoding 'LATIN1' locale 'C'`,
+      source: `
+        create schema "Übung"; create type "Übung"."Gemüt" as enum ('trüb', 'heiter');
+        create table "Übung"."größe" ("schlüssel" text primary key, "wärme" text, "gemüt" "Übung"."Gemüt");
+        alter table "Übung"."größe" replica identity full`,
+      tables: [{ schema: 'Übung', name: 'größe' }],
+    })
+    const table = { schema: 'Übung', name: 'größe' }
+    const names = { publication: bed.slot, slot: bed.slot }
+    bed.run()
+    await bed.untilJoined('größe')
+    const connection = await bed.connect()
+    await writeHold(connection, names, { uid: 'u', name: 'n', table, action: 'Truncate' })
+    await bed.sql(`insert into "Übung"."größe" values ('é', 'ÿ', 'trüb'), ('è', repeat('ö', 300000), null)`)
+    await bed.sql(`update "Übung"."größe" set "wärme" = 'ß' where "schlüssel" = 'é'`)
+    await bed.sql(`update "Übung"."größe" set "schlüssel" = 'ê' where "schlüssel" = 'è'`)
+    await bed.sql(`delete from "Übung"."größe" where "schlüssel" = 'é'`)
+    await writeRelease(connection, names, { uid: 'u', table })
+    const events = await bed.untilEvents('Übung.größe', 'the release', (all) =>
+      controls(all).includes('release'),
+    )
+    expect(controls(events)).toEqual(['join', 'hold', 'release'])
+    const rows = rowsOf(events)
+    expect(rows[0]?.header).toMatchObject({
+      table: ['Übung', 'größe'],
+      columns: [
+        ['schlüssel', 'text', 1],
+        ['wärme', 'text', 0],
+        ['gemüt', '"Übung"."Gemüt"', 0],
+      ],
+    })
+    const long = 'ö'.repeat(300_000)
+    expect(rows.map(({ op, row, old }) => [op, Object.values(row), old])).toEqual([
+      ['i', ['é', 'ÿ', 'trüb'], undefined],
+      ['i', ['è', long, null], undefined],
+      ['u', ['é', 'ß', 'trüb'], undefined],
+      ['u', ['ê', long, null], ['è']],
+      ['d', [], ['é']],
+    ])
+  })
 })
 
 describe('tables', () => {
