@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { query } from '../../hack/services/postgres.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
 import {
   waitForOlderTransactions,
@@ -7,6 +8,7 @@ import {
   writeRelease,
 } from '../../workers/source/watermark.ts'
 import { type CaptureBed, type CaptureOptions, openCaptureBed } from './capture-fixture.ts'
+import { hostileSettings, unharmed } from './hostile-settings.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
 import { type Event, replay } from './queue-events.ts'
 import { withClient } from './services.ts'
@@ -155,15 +157,16 @@ describe('the changes of a table', () => {
         create type public.mood as enum ('sad', 'ok');
         create domain public.amount as numeric(10,2);
         create table t (id int primary key, m mood, a amount, ts timestamptz, i interval, f float8, by bytea, ms mood[], r regclass);
-        alter database cap_types set timezone = 'Asia/Tokyo'; alter database cap_types set datestyle = 'German';
-        alter database cap_types set bytea_output = 'escape'; alter database cap_types set intervalstyle = 'iso_8601';
-        alter database cap_types set extra_float_digits = 0; alter database cap_types set search_path = public`,
+        ${hostileSettings('cap_types')}`,
       tables: [{ name: 't' }],
     })
     bed.run()
     await bed.untilJoined('t')
-    await bed.sql(`insert into t values (1, 'ok', 1.5, '2026-11-22 10:00:00.123456+00', '1 year 2 days', 0.1 + 0.2::float8,
-      '\\xdeadbeef', '{sad,ok}', 'public.t')`)
+    await query(
+      unharmed(bed.source.url),
+      `insert into t values (1, 'ok', 1.5, '2026-11-22 10:00:00.123456+00', '1 year 2 days', 0.1 + 0.2::float8,
+      '\\xdeadbeef', '{sad,ok}', 'public.t')`,
+    )
     const events = await bed.untilEvents('t', 'the row', (all) => all.length === 2)
     expect(events[1]?.header.columns.map((column) => column[1])).toEqual([
       'integer',

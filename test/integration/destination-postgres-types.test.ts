@@ -19,6 +19,7 @@ import {
   openOn,
   prepare,
 } from './destination-postgres-fixture.ts'
+import { hostileSettings, unharmed } from './hostile-settings.ts'
 import { createDatabase } from './services.ts'
 
 // Values as SQL literals, of every type that PostgreSQL has and of some that it gets from its users.
@@ -200,19 +201,14 @@ beforeAll(async () => {
     from.url,
     `insert into everything values ${rows.join(', ')}; insert into everything (id) values (0)`,
   )
-  // Different defaults on the two sides, which the settings of the sessions have to overcome.
-  await query(from.url, `alter database destination_types set timezone to 'Asia/Kolkata'`)
-  const to = await createDatabase('destination_types', 'destination')
-  destinationUrl = to.url
+  // Both sides have defaults that the settings of the sessions have to overcome, and not the same.
   await query(
-    to.url,
-    `alter database destination_types set datestyle to 'German, DMY';
-     alter database destination_types set intervalstyle to 'sql_standard';
-     alter database destination_types set extra_float_digits to -15;
-     alter database destination_types set bytea_output to 'escape';
-     alter database destination_types set xmloption to 'document';
-     alter database destination_types set timezone to 'America/New_York'`,
+    from.url,
+    `${hostileSettings('destination_types')} alter database destination_types set timezone to 'Asia/Kolkata'`,
   )
+  const to = await createDatabase('destination_types', 'destination')
+  destinationUrl = unharmed(to.url)
+  await query(to.url, hostileSettings('destination_types'))
   source = await openConnection(target(from.url, 'test'), { purpose: 'scan', signal: never })
   destination = openOn(to.url)
   await destination.ledger.open(never)

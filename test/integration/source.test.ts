@@ -29,6 +29,7 @@ import {
   writeHold,
   writeRelease,
 } from '../../workers/source/watermark.ts'
+import { hostileSettings } from './hostile-settings.ts'
 import { createDatabase, type TestDatabase, tempDir, withClient } from './services.ts'
 
 const signal = AbortSignal.timeout(600_000)
@@ -166,6 +167,22 @@ describe('a connection', () => {
     )
     expect(errors.join()).toContain('SQLSTATE 23505')
     expect(errors.join()).not.toContain('hush')
+  })
+
+  it('outlives its errors and finds all rows, whatever the database is set to', async () => {
+    const hostile = await createDatabase('source_hostile')
+    await query(
+      hostile.url,
+      `create table t (tags integer[]);
+       insert into t select '{1}' from generate_series(1, 20000);
+       create index on t using gin (tags); analyze t;
+       ${hostileSettings(hostile.name)}`,
+    )
+    const connection = await connect(hostile.url)
+    await expect(connection.query('select 1 / 0')).rejects.toMatchObject({ code: 'Internal' })
+    expect(await connection.query(`select count(*) from public.t where tags @> '{1}'`)).toEqual([
+      { count: '20000' },
+    ])
   })
 
   it('gives back the rows of a transaction or none', async () => {

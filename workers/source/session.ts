@@ -23,6 +23,10 @@ export function sessionSettings(purpose: SessionPurpose): Readonly<Record<string
     extra_float_digits: '3',
     bytea_output: 'hex',
     xmlbinary: 'base64',
+    // Fragments are values of the type xml as well as documents are.
+    xmloption: 'content',
+    // Rows travel in arrays; off, the NULLs of an array become texts that say so.
+    array_nulls: 'on',
     lc_monetary: 'C',
     // Names of types, and values of types such as regclass, are written with their schema unless it is pg_catalog.
     search_path: 'pg_catalog',
@@ -31,6 +35,10 @@ export function sessionSettings(purpose: SessionPurpose): Readonly<Record<string
     // A row that a policy would hide is an error, not a missing row.
     row_security: 'off',
     jit: 'off',
+    // An error ends its statement: what was wrong is looked up in the same session.
+    exit_on_error: 'off',
+    // More than that many rows found through a GIN index would be cut down to some of them.
+    gin_fuzzy_search_limit: '0',
     default_transaction_isolation: 'read\\ committed',
     default_transaction_read_only: 'off',
     default_transaction_deferrable: 'off',

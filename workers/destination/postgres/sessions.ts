@@ -35,8 +35,7 @@ const IDLE_MILLISECONDS = 30_000
 const SETTINGS = `
   SELECT set_config('synchronous_commit', 'on', false)
   WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
-  SET idle_in_transaction_session_timeout = '10min';
-  SET xmloption = content`
+  SET idle_in_transaction_session_timeout = '10min'`
 
 // A statement whose client is gone ends instead of holding its locks to its end. Not every server's system can do it.
 const WATCH_CLIENT = `SET client_connection_check_interval = '10s'`
