@@ -131,6 +131,9 @@ describe('the changes of a table', () => {
       { id: '1', at: '2026-02-11', note: 'a' },
       { id: '3', at: '2026-03-01', note: 'c' },
     ])
+    for (const leaf of ['p1', 'p2', 'p3']) {
+      expect(await bed.queue.offsets(bed.topic(leaf), signal)).toBeUndefined()
+    }
   })
 
   it('pass with 400 columns and with names of any kind', async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createChanges } from './changes.ts'
+import { createChanges, type Pending } from './changes.ts'
 import { parseMessage } from './log-messages.ts'
 import { createChannel, createOutgoing, RECORD_BYTES, toRecords } from './outgoing.ts'
 import * as pg from './pgoutput-fixture.ts'
@@ -30,25 +30,29 @@ function stream(setup: Setup = {}) {
   })
   const parser = createFrameParser(changes.handler)
   const pendings: string[] = []
+  const asked: string[] = []
 
   function feed(bytes: Buffer): void {
     let offset = 0
     do {
       offset = parser.feed(bytes, offset)
-      const pending = changes.pending()
-      if (!pending) continue
-      pendings.push(pending.kind)
-      if (pending.kind === 'relation') {
-        const { message } = pending
-        const types = message.columns.map(() => 'text')
-        const filter = setup.exclude && { exclude: setup.exclude }
-        changes.resolveRelation(makeRelation(message, channel, types, setup.key ?? ['id'], 3, filter))
-      } else if (pending.kind === 'messages') changes.resolveMessages(pending.messages.map(() => channel))
-      else {
-        taken.push(...outgoing.take().batches)
-        changes.resolveDrain()
-      }
+      for (let pending = changes.pending(); pending; pending = changes.pending()) answer(pending)
     } while (offset < bytes.length)
+  }
+
+  function answer(pending: Pending): void {
+    pendings.push(pending.kind)
+    if (pending.kind === 'relation') {
+      const { message } = pending
+      asked.push(message.name)
+      const types = message.columns.map(() => 'text')
+      const filter = setup.exclude && { exclude: setup.exclude }
+      changes.resolveRelation(makeRelation(message, channel, types, setup.key ?? ['id'], 3, filter))
+    } else if (pending.kind === 'messages') changes.resolveMessages(pending.messages.map(() => channel))
+    else {
+      taken.push(...outgoing.take().batches)
+      changes.resolveDrain()
+    }
   }
 
   const taken: ReturnType<typeof outgoing.take>['batches'] = []
@@ -61,6 +65,7 @@ function stream(setup: Setup = {}) {
     channel,
     outgoing,
     pendings,
+    asked,
     replies: () => replies,
     feed: (...frames: Buffer[]) => feed(Buffer.concat(frames)),
     feedChunks(bytes: Buffer, size: number) {
@@ -118,6 +123,27 @@ describe('rows', () => {
     ])
     s.feed(pg.xlogData(pg.insert(7, ['3', '', ''])))
     expect(s.lines()).toEqual([header, transaction('0/30', 8), ['i', 4, ['3', '', '']]])
+  })
+
+  it('ask for a table when its first change comes, each time that it was described', () => {
+    const s = stream()
+    const leaf = (oid: number) => pg.xlogData(pg.relation(oid, `t${oid}`, 'd', columns))
+    s.feed(pg.xlogData(pg.begin(1n, 1)), described, leaf(8))
+    expect(s.asked).toEqual([])
+    s.feed(pg.xlogData(pg.insert(7, ['1', '', ''])), leaf(9), pg.xlogData(pg.insert(7, ['2', '', ''])))
+    expect(s.asked).toEqual(['t'])
+    s.feed(described, pg.xlogData(pg.truncate(7)), pg.xlogData(pg.insert(7, ['3', '', ''])))
+    expect(s.asked).toEqual(['t', 't'])
+    s.feed(described, leaf(8), pg.xlogData(pg.truncate(7, 8)))
+    expect(s.asked).toEqual(['t', 't', 't', 't8'])
+    expect(s.lines().filter(Array.isArray)).toEqual([
+      ['i', 2, ['1', '', '']],
+      ['i', 4, ['2', '', '']],
+      ['t', 6],
+      ['i', 8, ['3', '', '']],
+      ['t', 10],
+      ['t', 12],
+    ])
   })
 
   it('name the old key only where it changed', () => {

@@ -43,7 +43,7 @@ export interface Changes {
   readonly handler: FrameHandler
   /** Set after the handler has said stop. */
   pending(): Pending | undefined
-  /** Answers a pending relation; the stream goes on. */
+  /** Answers a pending relation; the change that asked for it is written, which may ask for the next. */
   resolveRelation(relation: Relation): void
   /** Answers pending messages with the channels of their tables, in the same order. */
   resolveMessages(channels: readonly Channel[]): void
@@ -82,6 +82,10 @@ const TYPE = 0x59
 export function createChanges(options: ChangesOptions): Changes {
   const { outgoing, epoch } = options
   const relations = new Map<number, Relation>()
+  // The log describes partitions beside the tables that their rows come under. What no change comes for is not looked up: it
+  // would get a topic that nobody reads.
+  const described = new Map<number, RelationMessage>()
+  let resume = () => {}
   let lastOid = -1
   let lastRelation: Relation | undefined
   let pending: Pending | undefined
@@ -113,6 +117,13 @@ export function createChanges(options: ChangesOptions): Changes {
     return relation
   }
 
+  /** The stream stops until the table is looked up; `write` is then called again. */
+  function lookUp(oid: number, write: () => void): false {
+    pending = { kind: 'relation', message: described.get(oid) as RelationMessage }
+    resume = write
+    return false
+  }
+
   function beginLines(channel: Channel, header: Buffer): void {
     if (channel.header !== header) {
       writeBytes(channel.sink, header)
@@ -132,17 +143,23 @@ export function createChanges(options: ChangesOptions): Changes {
     return channel
   }
 
-  function change(buffer: Buffer, start: number, end: number): void {
+  function change(buffer: Buffer, start: number, end: number): boolean {
+    const oid = buffer.readUInt32BE(start + 1)
+    if (described.has(oid)) return lookUp(oid, () => change(buffer, start, end))
     count += 1
-    const relation = relationOf(buffer.readUInt32BE(start + 1))
+    const relation = relationOf(oid)
     const before = sinkBytes(relation.channel.sink)
     const channel = beginRow(relation)
     writeRow(channel.sink, relation, sequence(), buffer, start, end)
     outgoing.written(channel, before)
+    return true
   }
 
-  function truncate(buffer: Buffer, start: number): void {
-    for (const oid of readTruncate(buffer, start)) {
+  function truncate(buffer: Buffer, start: number): boolean {
+    const oids = readTruncate(buffer, start)
+    const unknown = oids.find((oid) => described.has(oid))
+    if (unknown !== undefined) return lookUp(unknown, () => truncate(buffer, start))
+    for (const oid of oids) {
       count += 1
       const relation = relations.get(oid)
       // Tables that the publication does not have are named too, but never described.
@@ -152,6 +169,7 @@ export function createChanges(options: ChangesOptions): Changes {
       writeTruncate(channel.sink, sequence())
       outgoing.written(channel, before)
     }
+    return true
   }
 
   function message(buffer: Buffer, start: number, end: number): void {
@@ -202,8 +220,7 @@ export function createChanges(options: ChangesOptions): Changes {
       case INSERT:
       case UPDATE:
       case DELETE:
-        change(buffer, start, end)
-        return true
+        return change(buffer, start, end)
       case BEGIN:
         begin = readBegin(buffer, start)
         transactions += 1
@@ -211,12 +228,13 @@ export function createChanges(options: ChangesOptions): Changes {
         return true
       case COMMIT:
         return commit(readCommit(buffer, start).endLSN)
-      case RELATION:
-        pending = { kind: 'relation', message: readRelation(buffer, start, end) }
-        return false
-      case TRUNCATE:
-        truncate(buffer, start)
+      case RELATION: {
+        const relation = readRelation(buffer, start, end)
+        described.set(relation.oid, relation)
         return true
+      }
+      case TRUNCATE:
+        return truncate(buffer, start)
       case MESSAGE:
         message(buffer, start, end)
         return true
@@ -240,7 +258,8 @@ export function createChanges(options: ChangesOptions): Changes {
     if (buffer[start + 17] === 1) options.onReplyRequested()
   }
 
-  const large = createLargeMessageReader(relationOf)
+  // What was not taken of a large message is handed over again.
+  const large = createLargeMessageReader(relationOf, (oid) => !described.has(oid) || lookUp(oid, () => {}))
 
   function largeEnd(): boolean {
     const message = large.finish()
@@ -283,8 +302,12 @@ export function createChanges(options: ChangesOptions): Changes {
     pending: () => pending,
     resolveRelation(relation) {
       relations.set(relation.message.oid, relation)
+      described.delete(relation.message.oid)
       lastOid = -1
       pending = undefined
+      const write = resume
+      resume = () => {}
+      write()
     },
     resolveMessages(channels) {
       if (pending?.kind !== 'messages' || !committing || !begin) throw new Error('no messages are pending')

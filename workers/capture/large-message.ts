@@ -11,8 +11,8 @@ export type LargeMessage =
 
 /** Takes the pieces of one message after the other. */
 export interface LargeMessageReader {
-  /** The next bytes of a CopyData's payload. */
-  piece(buffer: Buffer, start: number, end: number): void
+  /** The next bytes of a CopyData's payload. False: nothing of them is taken, because their table is not known yet. */
+  piece(buffer: Buffer, start: number, end: number): boolean
   /** The message is complete. */
   finish(): LargeMessage
 }
@@ -20,18 +20,20 @@ export interface LargeMessageReader {
 /** Bytes of huge rows after which the chunks they came in are freed. */
 const COLLECT_AFTER = 8 * 1024 * 1024
 const XLOG_HEADER = 25
-/** The first bytes decide what it is: header, type, and a logical message's flags. */
-const PREFIX = XLOG_HEADER + 2
+/** The first bytes decide what it is: header, type, then a row's table or a logical message's flags. */
+const PREFIX = XLOG_HEADER + 5
 const MESSAGE = 0x4d
 
-export function createLargeMessageReader(relationOf: (oid: number) => Relation): LargeMessageReader {
+export function createLargeMessageReader(
+  relationOf: (oid: number) => Relation,
+  isKnown: (oid: number) => boolean,
+): LargeMessageReader {
   let row: LargeRowReader | undefined
   let relation: Relation | undefined
   let prefix = Buffer.alloc(0)
   let uncollected = 0
 
   function begin(): void {
-    if (prefix[XLOG_HEADER] === MESSAGE) return
     row = createLargeRowReader((oid) => {
       relation = relationOf(oid)
       return relation
@@ -41,21 +43,25 @@ export function createLargeMessageReader(relationOf: (oid: number) => Relation):
 
   return {
     piece(buffer, start, end) {
+      let from = start
+      if (prefix.length < PREFIX) {
+        from = Math.min(end, start + PREFIX - prefix.length)
+        const longer = Buffer.concat([prefix, buffer.subarray(start, from)])
+        const isRow = longer.length === PREFIX && longer[XLOG_HEADER] !== MESSAGE
+        if (isRow && !isKnown(longer.readUInt32BE(XLOG_HEADER + 1))) return false
+        prefix = longer
+        if (isRow) begin()
+      }
       uncollected += end - start
       if (uncollected >= COLLECT_AFTER) {
         collector.recent()
         uncollected = 0
       }
-      let from = start
-      if (prefix.length < PREFIX) {
-        from = Math.min(end, start + PREFIX - prefix.length)
-        prefix = Buffer.concat([prefix, buffer.subarray(start, from)])
-        if (prefix.length === PREFIX) begin()
-      }
       if (from < end) row?.feed(buffer, from, end)
+      return true
     },
     finish() {
-      const transactional = ((prefix[PREFIX - 1] as number) & 1) === 1
+      const transactional = ((prefix[XLOG_HEADER + 1] as number) & 1) === 1
       const done: LargeMessage =
         row && relation ? { kind: 'row', relation, row: row.finish() } : { kind: 'message', transactional }
       row = undefined

@@ -76,8 +76,7 @@ export async function readStream(
       let offset = 0
       do {
         offset = parser.feed(chunk, offset)
-        const pending = changes.pending()
-        if (pending) await answer(pending)
+        for (let next = changes.pending(); next; next = changes.pending()) await answer(next)
       } while (offset < chunk.length)
       sender.notify()
       if (sender.unacknowledged() > MAX_UNACKNOWLEDGED) await sender.below(MAX_UNACKNOWLEDGED / 2, signal)

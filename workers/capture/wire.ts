@@ -9,8 +9,8 @@ export interface FrameHandler {
   data(buffer: Buffer, start: number, end: number): boolean
   /** A CopyData of `length` bytes begins that is too large to be collected. False: as above. */
   largeBegin(length: number): boolean
-  /** The next bytes of it. */
-  largePiece(buffer: Buffer, start: number, end: number): void
+  /** The next bytes of it. False: stop here, `feed` is called again for these. */
+  largePiece(buffer: Buffer, start: number, end: number): boolean
   /** It is complete. False: as above. */
   largeEnd(): boolean
   /** Any other message, such as an error. */
@@ -68,7 +68,7 @@ export function createFrameParser(handler: FrameHandler): FrameParser {
 
   function feedLarge(chunk: Buffer, offset: number): { offset: number; more: boolean } {
     const taken = Math.min(missing, chunk.length - offset)
-    if (taken > 0) handler.largePiece(chunk, offset, offset + taken)
+    if (taken > 0 && !handler.largePiece(chunk, offset, offset + taken)) return { offset, more: false }
     missing -= taken
     if (missing > 0) return { offset: offset + taken, more: true }
     inBody = false
