@@ -240,6 +240,24 @@ describe('the changes of a table', () => {
 })
 
 describe('tables', () => {
+  it('whose topics Kafka cannot tell apart do not keep others out', async () => {
+    const bed = await open('apart', {
+      source: `create schema app; create schema app_eu; create table app.eu_orders (id int primary key);
+        create table app_eu.orders (id int primary key); create table t (id int primary key)`,
+      tables: [{ schema: 'app', name: 'eu_orders' }, { schema: 'app_eu', name: 'orders' }, { name: 't' }],
+    })
+    bed.run()
+    await bed.untilJoined('eu_orders', 't')
+    const { problems } = await bed.untilStatus('one problem', (status) => status.problems?.length === 1)
+    expect(problems).toMatchObject([
+      {
+        code: 'InvalidSpec',
+        table: { name: 'orders' },
+        message: expect.stringContaining(bed.topic('app.eu_orders')),
+      },
+    ])
+  })
+
   it('join and leave while others go on; one that cannot is named with the cure, and recovers', async () => {
     const bed = await open('tables', {
       source: `create table a (id int primary key); create table b (id int primary key);

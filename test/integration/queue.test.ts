@@ -52,6 +52,16 @@ describe('topics', () => {
     expect(await queue.offsets(topic, signal)).toEqual({ earliest: 0n, end: 0n })
   })
 
+  it('that Kafka takes for one another are refused with the name of the other and the cure', async () => {
+    const queue = open()
+    const topic = newTopic()
+    await queue.ensureTopic(`${topic}.app.eu_orders`, signal)
+    const error = await queue.ensureTopic(`${topic}.app_eu.orders`, signal).catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'InvalidSpec', field: 'spec.queue.kafka.topicPrefix' })
+    for (const part of [`${topic}.app_eu.orders`, `${topic}.app.eu_orders`, 'different topicPrefix'])
+      expect(String(error)).toContain(part)
+  })
+
   it('lose only what is before the given offset', async () => {
     const queue = open()
     const topic = await made(queue, records('a'), records('b'), records('c'))

@@ -94,18 +94,19 @@ export function createAdmin(cluster: Cluster, replicationFactor: number | undefi
     return new Map(resource.configEntries.map((entry) => [entry.configName, entry.configValue]))
   }
 
-  async function create(topic: string, signal: AbortSignal): Promise<string> {
+  async function create(topic: string, signal: AbortSignal): Promise<{ refused: string; said: string }> {
     const connection = await cluster.connection(undefined, 'main', signal)
     const configEntries = Object.entries(SETTINGS).map(([name, value]) => ({ name, value }))
     const request = { topic, numPartitions: 1, replicationFactor: replicationFactor ?? -1, configEntries }
     const answer = await cluster.translate(() =>
-      connection.call<{ topicErrors: readonly { errorCode: number }[] }>(
+      connection.call<{ topicErrors: readonly { errorCode: number; errorMessage?: string | null }[] }>(
         'CreateTopics',
         { topics: [request], validateOnly: false, timeout: 10_000 },
         signal,
       ),
     )
-    return errorName(answer.topicErrors[0]?.errorCode ?? 0)
+    const [error] = answer.topicErrors
+    return { refused: errorName(error?.errorCode ?? 0), said: error?.errorMessage ?? '' }
   }
 
   /** An existing topic must keep what it gets: silently losing changes is worse than not starting. */
@@ -132,9 +133,9 @@ export function createAdmin(cluster: Cluster, replicationFactor: number | undefi
           return { created: false }
         }
         if (error !== ABSENT) throw brokerError(error, 'reach the leader of', topic)
-        const refused = await create(topic, signal)
+        const { refused, said } = await create(topic, signal)
         if (refused === 'TOPIC_ALREADY_EXISTS') return { created: false }
-        if (refused !== '') throw brokerError(refused, 'create', topic)
+        if (refused !== '') throw brokerError(refused, 'create', topic, said)
         return { created: true }
       })
     },

@@ -109,8 +109,12 @@ function unavailable({ broker, code, message }: ConnectionFailed, context: Error
   return `${broker} hung up (${what}): it may be starting; if it stays so, perhaps ${advice.join(', or ')}`
 }
 
-/** An error code that a broker gave for one topic, as the port promises it. */
-export function brokerError(name: string, what: string, topic: string): MillraceError {
+/**
+ * An error code that a broker gave for one topic, as the port promises it.
+ *
+ * @param said what the broker has to say about it
+ */
+export function brokerError(name: string, what: string, topic: string, said = ''): MillraceError {
   if (/AUTHORIZATION_FAILED$/.test(name))
     return new MillraceError(
       'PermissionDenied',
@@ -122,6 +126,13 @@ export function brokerError(name: string, what: string, topic: string): Millrace
       'InvalidSpec',
       `${SPEC}.replicationFactor: the brokers refuse to ${what} topic ${topic} (${name}): set a factor that they accept`,
       { field: `${SPEC}.replicationFactor`, retryable: true },
+    )
+  // A user who removes the other topic, or the table, should not have to restart anything.
+  if (name === 'INVALID_TOPIC_EXCEPTION')
+    return new MillraceError(
+      'InvalidSpec',
+      `${SPEC}.topicPrefix: the brokers refuse to ${what} topic ${topic} (${said || name}): Kafka takes "." and "_" in the names of topics for the same, so two tables whose names differ by that alone need Pipelines of different topicPrefix; a topic that is not used any more can be deleted`,
+      { field: `${SPEC}.topicPrefix`, retryable: true },
     )
   return new MillraceError('QueueUnavailable', `${SPEC}: cannot ${what} topic ${topic}: ${name}`, {
     field: `${SPEC}.bootstrapServers`,
