@@ -258,6 +258,20 @@ describe('tables', () => {
     ])
   })
 
+  it('that the encoding of the source cannot name do not keep others out', async () => {
+    const bed = await open('unwritable', {
+      database: `encoding 'LATIN1' locale 'C'`,
+      source: `create table t (id int primary key)`,
+      tables: [{ name: '漢字' }, { name: 't' }],
+    })
+    bed.run()
+    await bed.untilJoined('t')
+    const { problems } = await bed.untilStatus('one problem', (status) => status.problems?.length === 1)
+    expect(problems).toMatchObject([
+      { code: 'TableNotFound', message: expect.stringContaining('spec.tables[0]') },
+    ])
+  })
+
   it('join and leave while others go on; one that cannot is named with the cure, and recovers', async () => {
     const bed = await open('tables', {
       source: `create table a (id int primary key); create table b (id int primary key);

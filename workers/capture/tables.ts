@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { PipelineSpec, PipelineTable } from '../../crds/pipeline.ts'
-import { type ErrorCode, type MillraceError, toMillraceError } from '../../lib/errors.ts'
+import { type ErrorCode, MillraceError, toMillraceError } from '../../lib/errors.ts'
 import { around } from '../../lib/failpoints.ts'
 import type { Logger } from '../../lib/log.ts'
 import { sleep } from '../../lib/sleep.ts'
 import { readTableDefinition } from '../source/catalog.ts'
+import { sqlState } from '../source/postgres-errors.ts'
 import {
   checkReplicable,
   ensurePublication,
@@ -125,7 +126,7 @@ async function pass(
       checked.set(tableLabel(name), table)
     } catch (thrown) {
       signal.throwIfAborted()
-      const error = toMillraceError(thrown)
+      const error = unwritable(thrown, name, field) ?? toMillraceError(thrown)
       if (!OF_ONE_TABLE.has(error.code)) throw error
       checked.delete(tableLabel(name))
       problems.push({ table: name, error })
@@ -204,6 +205,16 @@ async function removeOthers(
     )
     options.log.info({ table: tableLabel(member) }, 'Table left the publication')
   }
+}
+
+/** The server could not even be asked for a table of this name. */
+function unwritable(thrown: unknown, table: TableName, field: string): MillraceError | undefined {
+  if (sqlState(thrown) !== '22P05') return undefined
+  return new MillraceError(
+    'TableNotFound',
+    `${field}: there is no table ${tableLabel(table)}: the encoding of the source's database lacks characters of that name`,
+    { field, cause: thrown },
+  )
 }
 
 function isSame(a: TableName, b: TableName): boolean {
