@@ -440,6 +440,16 @@ describe('what row events do not show', () => {
       `drop table t; create table t (id int primary key, note text, e mood)`,
       /dropped and created again/,
     ],
+    [
+      'a column dropped and added again',
+      `alter table t drop note; alter table t add note text default 'new'`,
+      /"note" was added after another one of that name was dropped/,
+    ],
+    [
+      'a column that comes after one that nobody saw',
+      `alter table t add brief int; alter table t drop brief; alter table t add later int`,
+      /"later" was added after another one, whose name is not known/,
+    ],
     ['a renamed value of an enum', `alter type mood rename value 'ok' to 'fine'`, /ok to fine/],
     ['another key', `alter table t drop constraint t_pkey, add primary key (note)`, /key was changed/],
   ])('%s stops the table with a reason', async (_, ddl, message) => {
@@ -499,6 +509,24 @@ describe('what row events do not show', () => {
     await bed.sql(`insert into p values (2); alter table p add c int; insert into p values (3)`)
     const events = await bed.untilEvents('p', 'the last row', (all) => all.at(-1)?.row.id === '3')
     expect(controls(events).includes('changed')).toBe(isChange)
+  })
+
+  it('a dropped column that comes back later, with another capture, stops the table once', async () => {
+    const bed = await open('back', {
+      source: `create table t (id int primary key, note text); insert into t values (0, 'old')`,
+      tables: [{ name: 't' }],
+    })
+    const first = bed.run()
+    await bed.untilJoined('t')
+    await bed.sql(`insert into t values (1, 'a'); alter table t drop note; insert into t values (2)`)
+    await bed.untilEvents('t', 'the narrow row', (all) => all.at(-1)?.row.id === '2')
+    await first.stop()
+    bed.run()
+    await bed.sql(`alter table t add note text; insert into t values (3, 'b')`)
+    await bed.untilEvents('t', 'changed', (all) => controls(all).includes('changed'))
+    await bed.sql(`alter table t add more text; insert into t values (4, 'c', 'd')`)
+    const events = await bed.untilEvents('t', 'the last row', (all) => all.at(-1)?.row.id === '4')
+    expect(controls(events)).toEqual(['join', 'changed'])
   })
 
   it('plain changes of columns go on, each row under its own header', async () => {

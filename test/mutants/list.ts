@@ -498,6 +498,12 @@ const APPLYING: readonly Mutant[] = [
   },
   {
     rule: 'R20',
+    without: 'carrying on the names of dropped columns',
+    edits: edit('workers/capture/fingerprint.ts', ['new Set([...(before?.formerNames ?? []), ', 'new Set([']),
+    killer: unit('workers/capture/fingerprint.test.ts', 'keeps the name of a dropped column'),
+  },
+  {
+    rule: 'R20',
     without: 'remembering what a table looks like before it joins',
     edits: edit('workers/capture/tables.ts', ['    await directory.save(signal)\n', '']),
     killer: model(300, { seedRows: 4, weights: { ...RETYPE, killCapture: 12, write: 14 } }),

@@ -5,12 +5,22 @@ import type { Member } from '../source/publication.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
 import { readDigests, readFilledLeaves, readFingerprint } from './catalog.ts'
 import type { Directory } from './directory.ts'
-import { compareFingerprints, type Fingerprint, newLeaves, type TableChange } from './fingerprint.ts'
+import {
+  compareFingerprints,
+  type Fingerprint,
+  newLeaves,
+  type TableChange,
+  withPast,
+} from './fingerprint.ts'
 
 /** Notices what happens to tables without row events (rule R20). */
 export interface CatalogWatch {
-  /** Looks at one table. Says whether it differs from what was seen last. */
-  look(connection: Connection, table: TableName, oid: number): Promise<boolean>
+  /**
+   * Looks at one table. Says whether it differs from what was seen last.
+   *
+   * @param named names of the columns that the log speaks of
+   */
+  look(connection: Connection, table: TableName, oid: number, named?: readonly string[]): Promise<boolean>
   /** Looks at all whose digest differs; returns those. */
   lookAtAll(connection: Connection, members: readonly Member[]): Promise<Member[]>
 }
@@ -28,10 +38,16 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
   /** What was seen last, by label; the directory remembers it only when the line about it is in the queue. */
   const seen = new Map<string, Fingerprint>()
 
-  async function look(connection: Connection, table: TableName, oid: number): Promise<boolean> {
+  async function look(
+    connection: Connection,
+    table: TableName,
+    oid: number,
+    named: readonly string[] = [],
+  ): Promise<boolean> {
     const label = tableLabel(table)
     const before = seen.get(label) ?? directory.fingerprint(table)
-    const after = await readFingerprint(connection, oid)
+    const found = await readFingerprint(connection, oid)
+    const after = found && withPast(before, found, named)
     if (!after || isDeepStrictEqual(before, after)) return false
     const change = before && (await judge(connection, before, after))
     seen.set(label, after)

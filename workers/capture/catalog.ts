@@ -64,6 +64,8 @@ const FACTS = `
      LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns,
     c.relnatts AS last_number,
+    (SELECT json_agg(a.attnum ORDER BY a.attnum) FROM pg_attribute a
+     WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.attisdropped) AS dropped,
     (SELECT json_agg(json_build_array(i.indisprimary, i.indisreplident,
               (SELECT json_agg(k.attnum ORDER BY k.place)
                FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place) WHERE k.place <= i.indnkeyatts))
@@ -137,6 +139,7 @@ function toFingerprint(row: TextRow): Fingerprint {
     leaves: leaves.map(
       ([oid, name, filenode]): FingerprintLeaf => ({ oid, name, filenode: String(filenode) }),
     ),
+    droppedNumbers: parse<number>(row.dropped),
   }
 }
 

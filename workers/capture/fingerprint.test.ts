@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { compareFingerprints, type Fingerprint } from './fingerprint.ts'
+import { compareFingerprints, type Fingerprint, withPast } from './fingerprint.ts'
 
 const column = (number: number, name: string, type = 'integer') => ({
   number,
@@ -52,6 +52,10 @@ describe('compareFingerprints', () => {
         ],
       },
     ],
+    [
+      'a column that came and went, after another was added',
+      { columns: [...before.columns, column(5, 'b')], lastNumber: 6, droppedNumbers: [3, 6] },
+    ],
     ['a partition created in place', { leaves: [...before.leaves, part(20)] }],
   ])('%s is told by the rows themselves', (_, change) => {
     expect(compareFingerprints(before, { ...before, ...change }, none)).toBeUndefined()
@@ -72,6 +76,16 @@ describe('compareFingerprints', () => {
         leaves: rewritten,
       },
       /"b" was added with a value of its own/,
+    ],
+    [
+      'column dropped and added again',
+      { columns: [...before.columns.slice(0, 2), column(5, 'e')], lastNumber: 5, droppedNumbers: [3, 4] },
+      /"e" was added after another one of that name/,
+    ],
+    [
+      'column added after one that came and went',
+      { columns: [...before.columns, column(6, 'b')], lastNumber: 6, droppedNumbers: [3, 5] },
+      /"b" was added after another one, whose name is not known/,
     ],
     [
       'generated column made plain',
@@ -104,5 +118,33 @@ describe('compareFingerprints', () => {
     const result = compareFingerprints(before, { ...before, ...change }, new Set(filled))
     expect(result?.message).toMatch(message)
     expect(result?.message).toMatch(/Truncate or Drop/)
+  })
+})
+
+describe('withPast', () => {
+  const without: Fingerprint = { ...before, columns: before.columns.slice(0, 2) }
+  const again: Fingerprint = { ...before, columns: [...without.columns, column(6, 'e')], lastNumber: 6 }
+  const other: Fingerprint = { ...again, columns: [...again.columns, column(7, 'z')], lastNumber: 7 }
+
+  it('keeps the name of a dropped column from look to look, also of one that only the log had', () => {
+    const seen = withPast(withPast(before, without, ['id', 'brief']), without, [])
+    expect(seen.formerNames).toEqual(['brief', 'e'])
+    expect(compareFingerprints(JSON.parse(JSON.stringify(seen)), again, none)?.message).toMatch(
+      /"e" was added after another one of that name/,
+    )
+  })
+
+  it('stops a table once for a name that came back, and again when it comes back once more', () => {
+    const back = withPast(withPast(before, without, []), again, [])
+    expect(back.formerNames).toEqual([])
+    expect(compareFingerprints(back, other, none)).toBeUndefined()
+    const more: Fingerprint = { ...without, lastNumber: 6 }
+    const third: Fingerprint = { ...before, columns: [...without.columns, column(7, 'e')], lastNumber: 7 }
+    expect(compareFingerprints(withPast(back, more, []), third, none)).toBeDefined()
+  })
+
+  it('reads records of before it was remembered', () => {
+    expect(withPast(before, without, []).formerNames).toEqual(['e'])
+    expect(withPast(undefined, before, []).formerNames).toEqual([])
   })
 })

@@ -10,6 +10,10 @@ export interface Fingerprint {
   readonly key: readonly number[]
   /** The tables that hold the rows. */
   readonly leaves: readonly FingerprintLeaf[]
+  /** Numbers of dropped columns. This and what follows is not in records of before it was remembered. */
+  readonly droppedNumbers?: readonly number[]
+  /** Names that columns had once and that no column has now; see `withPast`. */
+  readonly formerNames?: readonly string[]
 }
 
 export interface FingerprintColumn {
@@ -54,6 +58,24 @@ export function compareFingerprints(
   )
 }
 
+/**
+ * What is to be remembered of a table: also the names of columns that it has no more. The catalog forgets them, the destination
+ * keeps the columns with the values they had, and those would pass for the values of a later column of that name, however
+ * much later it comes.
+ *
+ * @param named columns that the log speaks of; the catalog, which is ahead of it, may never have been seen with them
+ */
+export function withPast(
+  before: Fingerprint | undefined,
+  after: Fingerprint,
+  named: readonly string[],
+): Fingerprint {
+  const present = new Set(after.columns.map(({ name }) => name))
+  const known = before?.columns.map(({ name }) => name) ?? []
+  const names = new Set([...(before?.formerNames ?? []), ...known, ...named])
+  return { ...after, formerNames: [...names].filter((name) => !present.has(name)).sort() }
+}
+
 /** Leaves that are in the second but not in the first. */
 export function newLeaves(before: Fingerprint, after: Fingerprint): FingerprintLeaf[] {
   const known = new Set(before.leaves.map((leaf) => leaf.oid))
@@ -63,6 +85,7 @@ export function newLeaves(before: Fingerprint, after: Fingerprint): FingerprintL
 function compareColumns(before: Fingerprint, after: Fingerprint): TableChange | undefined {
   const known = new Map(before.columns.map((column) => [column.number, column]))
   const rewritten = isRewritten(before, after)
+  const former = new Set([...(before.formerNames ?? []), ...before.columns.map(({ name }) => name)])
   for (const column of after.columns) {
     const old = known.get(column.number)
     const name = JSON.stringify(column.name)
@@ -72,6 +95,12 @@ function compareColumns(before: Fingerprint, after: Fingerprint): TableChange | 
       }
       if (column.computed && rewritten) {
         return changed(`column ${name} was added with a value of its own for every row`)
+      }
+      if (former.has(column.name)) {
+        return changed(`column ${name} was added after another one of that name was dropped`)
+      }
+      if (isAfterUnseen(column, before, after)) {
+        return changed(`column ${name} was added after another one, whose name is not known, came and went`)
       }
       continue
     }
@@ -98,6 +127,11 @@ function compareLeaves(
   if (gone) return changed(`partition ${gone.name} was detached or dropped`)
   const attached = newLeaves(before, after).find((leaf) => filled.has(leaf.oid))
   return attached && changed(`partition ${attached.name} was attached with rows in it`)
+}
+
+/** Whether a column of any name, so perhaps of this one, was added and dropped since the last look. */
+function isAfterUnseen({ number }: FingerprintColumn, before: Fingerprint, after: Fingerprint): boolean {
+  return (after.droppedNumbers ?? []).some((gone) => gone > before.lastNumber && gone < number)
 }
 
 function isRewritten(before: Fingerprint, after: Fingerprint): boolean {

@@ -54,7 +54,8 @@ export function createLookups(options: LookupOptions): Lookups {
         () =>
           sql.use(async (connection) => {
             await typeNames.learn(connection, message.columns)
-            await watch.look(connection, table, message.oid)
+            const named = message.columns.map(({ name }) => name)
+            await watch.look(connection, table, message.oid, named)
             return await readKey(connection, message.oid)
           }),
         signal,
