@@ -476,6 +476,35 @@ describe('what row events do not show', () => {
   })
 
   it.each<[string, string, boolean]>([
+    [
+      'the same for all, of leaves that have another file since',
+      `alter table p add c timestamptz default now(), add d numeric default 1.5 * 2; truncate p`,
+      false,
+    ],
+    ['set afterwards', `alter table p add c text; alter table p alter c set default current_user`, false],
+    ['of a domain', `alter table p add c counted`, false],
+    ['of a domain that computes it', `alter table p add c stamped`, true],
+    ['of a domain, said to be none', `alter table p add c stamped default null`, false],
+    ['computed for each row of leaves', `alter table p add c uuid default gen_random_uuid()`, true],
+  ])('a default %s', async (_, ddl, isChange) => {
+    const bed = await open('default', {
+      source: `create domain counted as int default 1 check (value > 0);
+        create domain stamped as uuid default gen_random_uuid() check (value is null or value::text <> '');
+        create table p (id int primary key) partition by range (id);
+        create table p0 partition of p for values from (0) to (10); insert into p values (0)`,
+      tables: [{ name: 'p' }],
+    })
+    bed.run()
+    await bed.untilJoined('p')
+    await bed.sql(`insert into p values (1)`)
+    await bed.untilEvents('p', 'the row', (all) => all.length === 2)
+    await bed.sql(ddl)
+    await bed.sql(`insert into p values (2)`)
+    const events = await bed.untilEvents('p', 'the last row', (all) => all.at(-1)?.row.id === '2')
+    expect(controls(events).includes('changed')).toBe(isChange)
+  })
+
+  it.each<[string, string, boolean]>([
     ['created in place', `create table p2 partition of p for values from (10) to (20)`, false],
     [
       'attached empty',

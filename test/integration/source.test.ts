@@ -299,6 +299,41 @@ describe('the catalog', () => {
     expect(columns[1]?.constantDefault).toBe('7')
   })
 
+  it('finds that value with the leaves of a partitioned table, wherever they have the column', async () => {
+    await sql(`create table spread (id int primary key) partition by range (id);
+      create table spread_sub partition of spread for values from (0) to (10) partition by range (id);
+      create table spread_0 (gone int, id int not null); alter table spread_0 drop gone;
+      alter table spread_sub attach partition spread_0 for values from (0) to (10);
+      insert into spread values (1);
+      alter table spread add n numeric default 1.5 * 2, add tags text[] not null default '{}', add list text[] default '{"a b",c}',
+        add status text default 'legacy', add none text;
+      alter table spread alter status set default 'active';
+      create table spread_1 partition of spread for values from (10) to (20)`)
+    const { columns } = await readTableDefinition(await connect(), named('spread'), field)
+    expect(columns.map(({ name, constantDefault }) => [name, constantDefault])).toEqual([
+      ['id', undefined],
+      ['n', '3.0'],
+      ['tags', '{}'],
+      ['list', '{"a b",c}'],
+      ['status', 'legacy'],
+      ['none', undefined],
+    ])
+  })
+
+  it('takes the default of a domain for a column that has none of its own', async () => {
+    await sql(`create domain counted as int default 1 check (value > 0); create domain further as counted;
+      create table owned (id int primary key); insert into owned values (1);
+      alter table owned add a counted, add b further, add c counted default 2, add d counted default null`)
+    const { columns } = await readTableDefinition(await connect(), named('owned'), field)
+    expect(columns.map(({ constantDefault }) => constantDefault)).toEqual([
+      undefined,
+      '1',
+      '1',
+      '2',
+      undefined,
+    ])
+  })
+
   it('names what is missing and the cure', async () => {
     await sql(`create view a_view as select 1 as id; create unlogged table unlogged_one (id int primary key);
       create table filtered (id int primary key, a int); create table root (id int primary key) partition by hash (id);

@@ -166,7 +166,6 @@ function columns(wide: boolean, type: string): Answer {
     typtype: 'b',
     is_array: 'f',
     base_type: columnType,
-    atthasmissing: 'f',
     missing: null as string | null,
     default_expression: null as string | null,
     is_identity: 'f',
@@ -175,7 +174,7 @@ function columns(wide: boolean, type: string): Answer {
     column('k', 'integer', 23, !profile.keyless),
     column('v', type, 25, false),
     column('t', 'text', 25, false),
-    ...(wide ? [{ ...column('d', 'integer', 23, false), atthasmissing: 't', missing: '7' }] : []),
+    ...(wide ? [{ ...column('d', 'integer', 23, false), missing: '7' }] : []),
   ]
 }
 
@@ -183,10 +182,10 @@ function fingerprint(session: ServerSession): Answer {
   const { wide, type, file } = catalogOf(session)
   const { profile } = world()
   const all = [
-    [1, 'k', 'integer', null, null, false, false],
-    [2, 'v', type, null, null, false, false],
-    [3, 't', 'text', null, null, false, false],
-    ...(wide ? [[4, 'd', 'integer', null, '7', false, true]] : []),
+    [1, 'k', 'integer', null, null, false, null],
+    [2, 'v', type, null, null, false, null],
+    [3, 't', 'text', null, null, false, null],
+    ...(wide ? [[4, 'd', 'integer', null, '7', false, '7']] : []),
   ]
   return one({
     oid: String(OID),

@@ -1,6 +1,6 @@
 import { quoteTable } from '../../lib/sql.ts'
 import { chooseKey, IDENTITIES, literalText } from '../source/catalog.ts'
-import { UNIQUE_INDEXES } from '../source/catalog-queries.ts'
+import { DEFAULT_EXPRESSION, missingValues, UNIQUE_INDEXES } from '../source/catalog-queries.ts'
 import type { Connection, TextRow } from '../source/connect.ts'
 import type { Fingerprint, FingerprintColumn, FingerprintLeaf } from './fingerprint.ts'
 import type { RelationColumn } from './pgoutput.ts'
@@ -59,9 +59,10 @@ const FACTS = `
     (SELECT json_agg(json_build_array(a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
               (SELECT json_object_agg(e.oid, e.enumlabel ORDER BY e.oid) FROM pg_enum e
                WHERE e.enumtypid = coalesce(nullif(t.typelem, 0), t.oid)),
-              pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', a.atthasmissing) ORDER BY a.attnum)
+              ${DEFAULT_EXPRESSION}, a.attidentity <> '', m.value) ORDER BY a.attnum)
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
      LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+     LEFT JOIN (${missingValues('c.oid')}) m ON m.attname = a.attname
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns,
     c.relnatts AS last_number,
     (SELECT json_agg(a.attnum ORDER BY a.attnum) FROM pg_attribute a
@@ -107,15 +108,18 @@ type ColumnFacts = [
   labels: Record<string, string> | null,
   expression: string | null,
   isIdentity: boolean,
-  hasOneValue: boolean,
+  missing: string | null,
 ]
 
 /**
  * Whether an ADD COLUMN with this default had to compute a value for each row. Of one that is the same for all PostgreSQL keeps
  * the value beside the column, until the table is rewritten for another reason; a literal gives itself away even then.
  */
-function isComputed(expression: string | null, hasOneValue: boolean): boolean {
-  return expression !== null && !hasOneValue && literalText(expression) === undefined
+function isComputed(expression: string | null, missing: string | null): boolean {
+  if (expression === null || missing !== null) return false
+  // Said against a domain's default.
+  if (expression.startsWith('NULL::')) return false
+  return literalText(expression) === undefined
 }
 
 function toFingerprint(row: TextRow): Fingerprint {
@@ -126,12 +130,12 @@ function toFingerprint(row: TextRow): Fingerprint {
   return {
     oid: Number(row.oid),
     columns: columns.map(
-      ([number, name, type, labels, expression, isIdentity, hasOneValue]): FingerprintColumn => ({
+      ([number, name, type, labels, expression, isIdentity, missing]): FingerprintColumn => ({
         number,
         name,
         type,
         labels,
-        computed: isIdentity || isComputed(expression, hasOneValue),
+        computed: isIdentity || isComputed(expression, missing),
       }),
     ),
     lastNumber: Number(row.last_number),

@@ -61,7 +61,7 @@ describe('compareFingerprints', () => {
     expect(compareFingerprints(before, { ...before, ...change }, none)).toBeUndefined()
   })
 
-  it.each<[string, Partial<Fingerprint>, RegExp, number[]?]>([
+  it.each<[string, Partial<Fingerprint>, RegExp, number[]?, Fingerprint['leaves']?]>([
     ['re-created', { oid: 11 }, /dropped and created again/],
     [
       'renamed column',
@@ -86,6 +86,17 @@ describe('compareFingerprints', () => {
       'column added after one that came and went',
       { columns: [...before.columns, column(6, 'b')], lastNumber: 6, droppedNumbers: [3, 5] },
       /"b" was added after another one, whose name is not known/,
+    ],
+    [
+      'volatile default where the last look saw no partition yet',
+      {
+        columns: [...before.columns, { ...column(5, 'b'), computed: true }],
+        lastNumber: 5,
+        leaves: [part(20)],
+      },
+      /"b" was added with a value of its own/,
+      [],
+      [],
     ],
     [
       'generated column made plain',
@@ -114,8 +125,8 @@ describe('compareFingerprints', () => {
     ['detached partition', { leaves: [] }, /partition t was detached/],
     ['attached partition', { leaves: [...before.leaves, part(20)] }, /p20 was attached/, [20]],
     ['another key', { key: [2] }, /key was changed/],
-  ])('%s is not', (_, change, message, filled = []) => {
-    const result = compareFingerprints(before, { ...before, ...change }, new Set(filled))
+  ])('%s is not', (_, change, message, filled = [], leaves = before.leaves) => {
+    const result = compareFingerprints({ ...before, leaves }, { ...before, ...change }, new Set(filled))
     expect(result?.message).toMatch(message)
     expect(result?.message).toMatch(/Truncate or Drop/)
   })

@@ -134,7 +134,9 @@ function isAfterUnseen({ number }: FingerprintColumn, before: Fingerprint, after
   return (after.droppedNumbers ?? []).some((gone) => gone > before.lastNumber && gone < number)
 }
 
+/** Also where no leaf is left to compare: what rows are there came, and may have been written anew, since the last look. */
 function isRewritten(before: Fingerprint, after: Fingerprint): boolean {
+  if (before.leaves.length === 0) return after.leaves.length > 0
   const filenodes = new Map(before.leaves.map((leaf) => [leaf.oid, leaf.filenode]))
   return after.leaves.some((leaf) => (filenodes.get(leaf.oid) ?? leaf.filenode) !== leaf.filenode)
 }

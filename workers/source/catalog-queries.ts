@@ -12,6 +12,31 @@ export const RELATION = `
   WHERE n.nspname = $1 AND c.relname = $2`
 
 /**
+ * What an ADD COLUMN put into the rows that were there, by column name: PostgreSQL keeps it with the tables that hold the
+ * rows, so of a partitioned table with its leaves, where the column may have another number. Leaves that came later, or were
+ * rewritten, know nothing; those that know say the same. Unlike `pg_partition_tree()` this waits for no lock of a leaf.
+ *
+ * @param oid SQL for the table's oid
+ */
+export const missingValues = (oid: string) => `
+  SELECT leaf.attname, min((leaf.attmissingval::text::text[])[1]) AS value
+  FROM pg_attribute leaf
+  WHERE leaf.atthasmissing AND NOT leaf.attisdropped
+    AND leaf.attrelid IN (
+      WITH RECURSIVE tree(oid) AS (
+        SELECT ${oid}::oid
+        UNION ALL
+        SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+        JOIN pg_class part ON part.oid = i.inhrelid AND part.relispartition)
+      SELECT tree.oid FROM tree)
+  GROUP BY leaf.attname`
+
+/**
+ * The default of a column `a` with the default `d`: without one of its own it is that of its domain `t`, as for ADD COLUMN.
+ */
+export const DEFAULT_EXPRESSION = 'coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0))'
+
+/**
  * $1 oid. Published columns only: neither dropped nor generated. Only types of extensions need an operator of theirs:
  * everything in pg_catalog is found by its plain sign.
  */
@@ -27,8 +52,7 @@ export const COLUMNS = `
           JOIN pg_operator op ON op.oid = o.amopopr JOIN pg_namespace n ON n.oid = op.oprnamespace
           WHERE c.opcmethod = 403 AND c.opcdefault AND c.opcintype = base.oid
             AND n.nspname <> 'pg_catalog') AS equals,
-         a.atthasmissing, (a.attmissingval::text::text[])[1] AS missing,
-         pg_get_expr(d.adbin, d.adrelid) AS default_expression, a.attidentity <> '' AS is_identity
+         m.value AS missing, ${DEFAULT_EXPRESSION} AS default_expression, a.attidentity <> '' AS is_identity
   FROM pg_attribute a
   JOIN pg_type t ON t.oid = a.atttypid
   CROSS JOIN LATERAL (
@@ -38,6 +62,7 @@ export const COLUMNS = `
       SELECT b.typbasetype, b.typtypmod FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype = 'd')
     SELECT behind.oid, behind.modifier FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype <> 'd') AS base
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  LEFT JOIN (${missingValues('$1')}) m ON m.attname = a.attname
   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
   ORDER BY a.attnum`
 

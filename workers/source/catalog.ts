@@ -136,9 +136,7 @@ function typeKind(row: TextRow): Column['typeKind'] {
 // What an ADD COLUMN put into the rows that were there is kept by PostgreSQL until the table is rewritten; after that the
 // default of now, when it is a plain literal, is the best guess.
 function constantDefault(row: TextRow): { constantDefault?: string } {
-  if (row.atthasmissing === 't' && row.missing !== null && row.missing !== undefined) {
-    return { constantDefault: row.missing }
-  }
+  if (row.missing !== null && row.missing !== undefined) return { constantDefault: row.missing }
   const literal = literalText(row.default_expression ?? '')
   return literal === undefined ? {} : { constantDefault: literal }
 }
