@@ -323,6 +323,22 @@ describe('columns', () => {
     await bed.untilContents(['(1,one,7)', '(2,two,8)'])
   })
 
+  it('that are added and altered since get what the header says that they gave (R19)', async () => {
+    const bed = await open('told')
+    await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+    bed.run()
+    await bed.untilContents(['(1,one)'])
+    await query(bed.source.url, `alter table t add d varchar(20) default 'active', add e text default 'late'`)
+    const columns: Columns = [
+      ['k', 'integer', 1],
+      ['v', 'text', 0],
+      ['d', 'character varying(10)', 0, 'legacy'],
+      ['e', 'text', 0, null],
+    ]
+    await bed.rows(0x300, [['i', 2, ['2', 'two', 'x', 'y']]], { columns })
+    await bed.untilContents(['(1,one,legacy,)', '(2,two,x,y)'])
+  })
+
   it('that are younger than a change count as unchanged in it (R19)', async () => {
     const bed = await open('younger')
     await query(bed.source.url, `insert into t values (1, 'new'), (2, 'two'), (3, 'moved')`)

@@ -540,6 +540,45 @@ describe('what row events do not show', () => {
     expect(controls(events).includes('changed')).toBe(isChange)
   })
 
+  it.each([
+    ['a plain table', ''],
+    ['a partitioned table', ' partition by range (id)'],
+  ])(
+    'what an added column gave to the rows of %s stands in the header, whatever came later',
+    async (_, by) => {
+      const bed = await open('given', {
+        source: `create domain counted as int default 1 check (value > 0);
+        create table t (id int primary key)${by};
+        ${by && 'create table t0 partition of t for values from (0) to (10);'} insert into t values (0)`,
+        tables: [{ name: 't' }],
+      })
+      bed.run()
+      await bed.untilJoined('t')
+      await bed.sql(`insert into t values (1)`)
+      await bed.untilEvents('t', 'the row', (all) => all.length === 2)
+      await bed.sql(
+        `alter table t add status varchar(10) default 'legacy', add n numeric default 1.5 * 2, add later text, add c text[] default '{}';
+       alter table t alter status set default 'active', alter later set default 'now', alter c drop default`,
+      )
+      await bed.sql('insert into t (id) values (2)')
+      await bed.untilEvents('t', 'the second row', (all) => all.at(-1)?.row.id === '2')
+      await bed.sql('alter table t alter status type varchar(20); insert into t (id) values (3)')
+      // A domain with a check has the table written anew: with that, the other type would stop it.
+      await bed.untilEvents('t', 'the third row', (all) => all.at(-1)?.row.id === '3')
+      await bed.sql('alter table t add q counted; insert into t (id) values (4)')
+      const events = await bed.untilEvents('t', 'the last row', (all) => all.at(-1)?.row.id === '4')
+      expect(controls(events)).toEqual(['join'])
+      expect(events.at(-1)?.header.columns).toEqual([
+        ['id', 'integer', 1],
+        ['status', 'character varying(20)', 0, 'legacy'],
+        ['n', 'numeric', 0, '3.0'],
+        ['later', 'text', 0, null],
+        ['c', 'text[]', 0, '{}'],
+        ['q', 'public.counted', 0, '1'],
+      ])
+    },
+  )
+
   it('a dropped column that comes back later, with another capture, stops the table once', async () => {
     const bed = await open('back', {
       source: `create table t (id int primary key, note text); insert into t values (0, 'old')`,

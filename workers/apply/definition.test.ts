@@ -62,6 +62,16 @@ describe('headerDefinition', () => {
     })
   })
 
+  it.each([
+    ['as the header tells it', ['n', 'bigint', 0, '5'], '5'],
+    ['none when the header says so', ['n', 'bigint', 0, null], undefined],
+    ['as the catalog has it when the header does not say', ['n', 'bigint', 0], '7'],
+    ['as the header tells it of a column that has another type by now', ['n', 'integer', 0, '5'], '5'],
+  ] as const)('gives rows that are older than a column its value, %s', (_name, column, expected) => {
+    const made = headerDefinition(header(['id', 'bigint', 1], column), catalog)
+    expect(made.columns[1]?.constantDefault).toBe(expected)
+  })
+
   it('keeps the key in its own order, and needs no catalog', () => {
     const made = headerDefinition(header(['a', 'text', 2], ['b', 'text', 1], ['c', 'text', 0]), undefined)
     expect(made.key).toEqual(['b', 'a'])

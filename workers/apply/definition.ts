@@ -4,8 +4,10 @@ import type { Column, ColumnFilter, TableDefinition } from '../source/table.ts'
 
 /**
  * The table as the rows of a header describe it. The queue is behind the catalog: what the header says holds, and the
- * catalog adds what it knows of columns that still have the same type. Only what the Pipeline replicates follows its spec
- * of now: whoever excludes a column that the destination cannot take wants to get past the changes that are queued with it.
+ * catalog adds what it knows of columns that still have the same type. What an added column gave to the rows that were there
+ * is told by the header where it can be: by now the column may have another default, or the table another file. Only what the
+ * Pipeline replicates follows its spec of now: whoever excludes a column that the destination cannot take wants to get past
+ * the changes that are queued with it.
  *
  * @param catalog undefined when the source has no such table any more
  * @param filter never takes away the key, without which the rows could not be told apart
@@ -20,7 +22,7 @@ export function headerDefinition(
   const wanted = header.columns.filter(([column, , place]) => place > 0 || isIncluded(filter, column))
   const columns = wanted.map((column) => {
     const found = known.get(column[0])
-    return found?.type === column[1] ? found : plainColumn(column)
+    return withAdded(found?.type === column[1] ? found : plainColumn(column), column[3])
   })
   const key = header.columns
     .filter(([, , place]) => place > 0)
@@ -51,6 +53,12 @@ export function wideDefinition(
   const own = new Set(definition.columns.map(({ name }) => name))
   const further = catalog?.columns.filter(({ name }) => !own.has(name) && present.includes(name)) ?? []
   return further.length === 0 ? definition : { ...definition, columns: [...definition.columns, ...further] }
+}
+
+function withAdded(column: Column, added: string | null | undefined): Column {
+  if (added === undefined) return column
+  const { constantDefault: _, ...rest } = column
+  return added === null ? rest : { ...rest, constantDefault: added }
 }
 
 /** Of a column that the catalog does not know like this (any more). */

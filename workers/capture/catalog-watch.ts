@@ -21,6 +21,8 @@ export interface CatalogWatch {
    * @param named names of the columns that the log speaks of
    */
   look(connection: Connection, table: TableName, oid: number, named?: readonly string[]): Promise<boolean>
+  /** By name, what columns that were seen being added gave to the rows that were there. */
+  added(table: TableName): ReadonlyMap<string, string | null>
   /** Looks at all whose digest differs; returns those. */
   lookAtAll(connection: Connection, members: readonly Member[]): Promise<Member[]>
 }
@@ -38,6 +40,8 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
   /** What was seen last, by label; the directory remembers it only when the line about it is in the queue. */
   const seen = new Map<string, Fingerprint>()
 
+  const latest = (table: TableName) => seen.get(tableLabel(table)) ?? directory.fingerprint(table)
+
   async function look(
     connection: Connection,
     table: TableName,
@@ -45,7 +49,7 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
     named: readonly string[] = [],
   ): Promise<boolean> {
     const label = tableLabel(table)
-    const before = seen.get(label) ?? directory.fingerprint(table)
+    const before = latest(table)
     const found = await readFingerprint(connection, oid)
     const after = found && withPast(before, found, named)
     if (!after || isDeepStrictEqual(before, after)) return false
@@ -66,6 +70,10 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
 
   return {
     look,
+    added(table) {
+      const columns = latest(table)?.columns ?? []
+      return new Map(columns.flatMap(({ name, added }) => (added === undefined ? [] : [[name, added]])))
+    },
     async lookAtAll(connection, members) {
       const now = await readDigests(
         connection,

@@ -2,7 +2,7 @@ import { quoteTable } from '../../lib/sql.ts'
 import { chooseKey, IDENTITIES, literalText } from '../source/catalog.ts'
 import { DEFAULT_EXPRESSION, missingValues, UNIQUE_INDEXES } from '../source/catalog-queries.ts'
 import type { Connection, TextRow } from '../source/connect.ts'
-import type { Fingerprint, FingerprintColumn, FingerprintLeaf } from './fingerprint.ts'
+import type { FingerprintLeaf, FoundFingerprint } from './fingerprint.ts'
 import type { RelationColumn } from './pgoutput.ts'
 
 /** A type as a column has it, for looking up its name. */
@@ -96,7 +96,10 @@ export async function readDigests(
 }
 
 /** Undefined when there is no such table. */
-export async function readFingerprint(connection: Connection, oid: number): Promise<Fingerprint | undefined> {
+export async function readFingerprint(
+  connection: Connection,
+  oid: number,
+): Promise<FoundFingerprint | undefined> {
   const [row] = await connection.query(FACTS, [list([oid])])
   return row && toFingerprint(row)
 }
@@ -122,22 +125,22 @@ function isComputed(expression: string | null, missing: string | null): boolean 
   return literalText(expression) === undefined
 }
 
-function toFingerprint(row: TextRow): Fingerprint {
+function toFingerprint(row: TextRow): FoundFingerprint {
   const columns = parse<ColumnFacts>(row.columns)
   const indexes = parse<[boolean, boolean, number[]]>(row.indexes)
   const leaves = parse<[number, string, number | string]>(row.leaves)
   const wanted = row.identity === 'i' ? 1 : 0
   return {
     oid: Number(row.oid),
-    columns: columns.map(
-      ([number, name, type, labels, expression, isIdentity, missing]): FingerprintColumn => ({
-        number,
-        name,
-        type,
-        labels,
-        computed: isIdentity || isComputed(expression, missing),
-      }),
-    ),
+    columns: columns.map(([number, name, type, labels, expression, isIdentity, missing]) => ({
+      number,
+      name,
+      type,
+      labels,
+      computed: isIdentity || isComputed(expression, missing),
+      missing,
+      literal: literalText(expression ?? '') ?? null,
+    })),
     lastNumber: Number(row.last_number),
     key: indexes.find((index) => index[wanted])?.[2] ?? [],
     leaves: leaves.map(

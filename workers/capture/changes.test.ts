@@ -47,7 +47,9 @@ function stream(setup: Setup = {}) {
       asked.push(message.name)
       const types = message.columns.map(() => 'text')
       const filter = setup.exclude && { exclude: setup.exclude }
-      changes.resolveRelation(makeRelation(message, channel, types, setup.key ?? ['id'], 3, filter))
+      changes.resolveRelation(
+        makeRelation(message, channel, { types, key: setup.key ?? ['id'], added: new Map() }, 3, filter),
+      )
     } else if (pending.kind === 'messages') changes.resolveMessages(pending.messages.map(() => channel))
     else {
       taken.push(...outgoing.take().batches)

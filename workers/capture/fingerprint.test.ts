@@ -154,6 +154,26 @@ describe('withPast', () => {
     expect(compareFingerprints(withPast(back, more, []), third, none)).toBeDefined()
   })
 
+  it.each([
+    ['what PostgreSQL keeps', { missing: 'old', literal: 'new' }, before.leaves, 'old'],
+    ['nothing, if it keeps none: that default was set later', { literal: 'new' }, before.leaves, null],
+    ['the literal, once PostgreSQL cannot know', { literal: 'new' }, rewritten, 'new'],
+    ['nothing that is too long to be repeated', { missing: 'x'.repeat(1_001) }, before.leaves, undefined],
+  ])('keeps what an added column gave to old rows: %s', (_, told, leaves, expected) => {
+    const found = {
+      ...before,
+      columns: [...before.columns, { ...column(5, 'b'), ...told }],
+      lastNumber: 5,
+      leaves,
+    }
+    const seen = withPast(before, found, [])
+    const later = withPast(seen, { ...found, columns: [...before.columns, column(5, 'b')] }, [])
+    for (const { columns } of [seen, later]) expect(columns[3]?.added).toBe(expected)
+    expect(seen.columns.slice(0, 3)).toEqual(before.columns)
+    // At the first sight of a table nobody knows which of its columns are younger than its rows.
+    expect(withPast(undefined, found, []).columns[3]).toEqual(column(5, 'b'))
+  })
+
   it('reads records of before it was remembered', () => {
     expect(withPast(before, without, []).formerNames).toEqual(['e'])
     expect(withPast(undefined, before, []).formerNames).toEqual([])

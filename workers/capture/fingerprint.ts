@@ -24,6 +24,20 @@ export interface FingerprintColumn {
   readonly labels: Readonly<Record<string, string>> | null
   /** Whether an ADD COLUMN with this default had to compute a value for every row. */
   readonly computed: boolean
+  /** What the rows that were there got, as text, of a column that was seen being added; absent where that is not known. */
+  readonly added?: string | null
+}
+
+/** A table as the catalog has it, with what is told of defaults only for the moment. */
+export interface FoundFingerprint extends Fingerprint {
+  readonly columns: readonly FoundColumn[]
+}
+
+interface FoundColumn extends FingerprintColumn {
+  /** What PostgreSQL gives for this column to rows that are older than it. */
+  readonly missing?: string | null
+  /** The default of now, when it is one literal. */
+  readonly literal?: string | null
 }
 
 export interface FingerprintLeaf {
@@ -58,22 +72,33 @@ export function compareFingerprints(
   )
 }
 
+/** Longest value that is remembered, characters: every run repeats it. Of longer ones the catalog has to be asked. */
+const LONGEST_ADDED = 1_000
+
 /**
  * What is to be remembered of a table: also the names of columns that it has no more. The catalog forgets them, the destination
  * keeps the columns with the values they had, and those would pass for the values of a later column of that name, however
- * much later it comes.
+ * much later it comes. And what an added column gave to the rows that were there, which is soon forgotten as well.
  *
  * @param named columns that the log speaks of; the catalog, which is ahead of it, may never have been seen with them
  */
 export function withPast(
   before: Fingerprint | undefined,
-  after: Fingerprint,
+  after: FoundFingerprint,
   named: readonly string[],
 ): Fingerprint {
+  const columns = after.columns.map(({ missing = null, literal = null, ...column }): FingerprintColumn => {
+    const old = before?.oid === after.oid ? before : undefined
+    const isNew = old !== undefined && column.number > old.lastNumber
+    const seen = old?.columns.find(({ number }) => number === column.number)
+    // Without a value, and in a table that is still in its file, the column came without a default; one was set later.
+    const given = isNew ? (missing ?? (isRewritten(old, after) ? literal : null)) : seen?.added
+    return given === undefined || (given?.length ?? 0) > LONGEST_ADDED ? column : { ...column, added: given }
+  })
   const present = new Set(after.columns.map(({ name }) => name))
   const known = before?.columns.map(({ name }) => name) ?? []
   const names = new Set([...(before?.formerNames ?? []), ...known, ...named])
-  return { ...after, formerNames: [...names].filter((name) => !present.has(name)).sort() }
+  return { ...after, columns, formerNames: [...names].filter((name) => !present.has(name)).sort() }
 }
 
 /** Leaves that are in the second but not in the first. */

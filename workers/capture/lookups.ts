@@ -61,7 +61,13 @@ export function createLookups(options: LookupOptions): Lookups {
         signal,
       )
       const types = typeNames.known(message.columns) ?? []
-      const relation = makeRelation(message, channel, types, key, options.epoch, options.filterOf(table))
+      const relation = makeRelation(
+        message,
+        channel,
+        { types, key, added: watch.added(table) },
+        options.epoch,
+        options.filterOf(table),
+      )
       log.debug({ table: tableLabel(table), key: relation.key, columns: types.length }, 'Table described')
       changes.resolveRelation(relation)
     },

@@ -31,13 +31,17 @@ describe('keyOf', () => {
 
 describe('makeRelation', () => {
   const channel = createChannel({ schema: 'public', name: 't' }, 'topic', 'inc')
+  const facts = {
+    types: ['x', 'y', 'z'],
+    key: ['a'],
+    added: new Map([['b', 'old'] as const, ['c', null] as const]),
+  }
 
   it('finds the key columns in key order', () => {
     const relation = makeRelation(
       message('d', ['a', 'c']),
       channel,
-      ['x', 'y', 'z'],
-      ['c', 'a'],
+      { ...facts, key: ['c', 'a'] },
       1,
       undefined,
     )
@@ -45,18 +49,25 @@ describe('makeRelation', () => {
     expect(JSON.parse(relation.header.toString())).toMatchObject({
       columns: [
         ['a', 'x', 2],
-        ['b', 'y', 0],
-        ['c', 'z', 1],
+        ['b', 'y', 0, 'old'],
+        ['c', 'z', 1, null],
       ],
     })
   })
 
   it('is made anew only for another filter', () => {
-    const relation = makeRelation(message('d', ['a']), channel, ['x', 'y', 'z'], ['a'], 1, {
+    const relation = makeRelation(message('d', ['a']), channel, facts, 1, {
       include: ['a', 'b'],
     })
     expect([...relation.included]).toEqual([1, 1, 0])
     expect(refilter(relation, 1, { include: ['a', 'b'] })).toBeUndefined()
-    expect([...(refilter(relation, 1, { exclude: ['b'] })?.included ?? [])]).toEqual([1, 0, 1])
+    const other = refilter(relation, 1, { exclude: ['b'] })
+    expect([...(other?.included ?? [])]).toEqual([1, 0, 1])
+    expect(JSON.parse(String(other?.header))).toMatchObject({
+      columns: [
+        ['a', 'x', 1],
+        ['c', 'z', 0, null],
+      ],
+    })
   })
 })

@@ -6,46 +6,50 @@ import type { Channel } from './outgoing.ts'
 import type { RelationMessage } from './pgoutput.ts'
 import type { RowShape } from './rows.ts'
 
-/** A table as its changes are being sent now. */
-export interface Relation extends RowShape {
-  readonly message: RelationMessage
-  readonly channel: Channel
+/** What only the catalog knows of a table; it may be later than the log. */
+export interface CatalogFacts {
   /** `format_type()` of each column. */
   readonly types: readonly string[]
-  /** Names, in key order. */
+  /** Names of the key's columns, in key order. */
   readonly key: readonly string[]
+  /** By name, what columns that were seen being added gave to the rows that were there. */
+  readonly added: ReadonlyMap<string, string | null>
+}
+
+/** A table as its changes are being sent now. */
+export interface Relation extends RowShape, CatalogFacts {
+  readonly message: RelationMessage
+  readonly channel: Channel
   readonly filter: ColumnFilter | undefined
   /** The header line. */
   readonly header: Buffer
 }
 
-/**
- * Puts together what the log says of a table, what the catalog says, and what the Pipeline wants of it.
- *
- * @param catalogKey names of the key's columns as the catalog has them now, which may be later than the log
- */
+/** Puts together what the log says of a table, what the catalog says, and what the Pipeline wants of it. */
 export function makeRelation(
   message: RelationMessage,
   channel: Channel,
-  types: readonly string[],
-  catalogKey: readonly string[],
+  facts: CatalogFacts,
   epoch: number,
   filter: ColumnFilter | undefined,
 ): Relation {
-  const key = keyOf(message, catalogKey)
+  const { types, added } = facts
+  const key = keyOf(message, facts.key)
   const included = Uint8Array.from(message.columns, (column) =>
     isIncluded(filter, column.name) || key.includes(column.name) ? 1 : 0,
   )
-  const columns = message.columns.flatMap((column, index): HeaderColumn[] =>
-    included[index] === 1
-      ? [[column.name, types[index] ?? `oid ${column.typeOid}`, key.indexOf(column.name) + 1]]
-      : [],
-  )
+  const columns = message.columns.flatMap(({ name, typeOid }, index): HeaderColumn[] => {
+    if (included[index] === 0) return []
+    const column = [name, types[index] ?? `oid ${typeOid}`, key.indexOf(name) + 1] as const
+    const given = added.get(name)
+    return [given === undefined ? column : [...column, given]]
+  })
   return {
     message,
     channel,
     types,
     key,
+    added,
     filter,
     columnCount: message.columns.length,
     included,
@@ -61,7 +65,7 @@ export function refilter(
   filter: ColumnFilter | undefined,
 ): Relation | undefined {
   if (isDeepStrictEqual(relation.filter, filter)) return undefined
-  return makeRelation(relation.message, relation.channel, relation.types, relation.key, epoch, filter)
+  return makeRelation(relation.message, relation.channel, relation, epoch, filter)
 }
 
 /**

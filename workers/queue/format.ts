@@ -31,8 +31,12 @@ export const PART_HEADER = 'part'
  */
 export const RUN_HEADER = 'run'
 
-/** `[name, type as format_type() gives it, 1-based position in the row's key or 0]` */
-export type HeaderColumn = readonly [name: string, type: string, key: number]
+/**
+ * `[name, type as format_type() gives it, 1-based position in the row's key or 0]`, and of a column that capture saw being added
+ * what it gave to the rows that were there, as a `QueueValue`. Where that is absent, as in runs of before it was told, the
+ * catalog has to be asked, which may know no more.
+ */
+export type HeaderColumn = readonly [name: string, type: string, key: number, added?: string | null]
 
 export interface Header {
   readonly v: 1
