@@ -597,6 +597,24 @@ describe('what row events do not show', () => {
     expect(controls(events)).toEqual(['join', 'changed'])
   })
 
+  it('a column that came and went while capture was down, and comes back, stops the table', async () => {
+    const bed = await open('brief', {
+      source: 'create table t (id int primary key)',
+      tables: [{ name: 't' }],
+    })
+    const first = bed.run()
+    await bed.untilJoined('t')
+    await first.stop()
+    await bed.sql('alter table t add brief text')
+    await bed.sql(`insert into t values (1, 'a')`)
+    await bed.sql('alter table t drop brief')
+    bed.run()
+    await bed.untilEvents('t', 'the wide row', (all) => all.at(-1)?.row.brief === 'a')
+    await bed.sql(`alter table t add brief text; insert into t values (2, 'b')`)
+    const events = await bed.untilEvents('t', 'the last row', (all) => all.at(-1)?.row.brief === 'b')
+    expect(controls(events)).toEqual(['join', 'changed'])
+  })
+
   it('plain changes of columns go on, each row under its own header', async () => {
     const bed = await open('plain', {
       source: 'create table t (id int primary key, v varchar(5), gone text)',
