@@ -85,7 +85,7 @@ export async function bringToEnd(
       const { table, field, filter } = settings
       const readDefinition = async (connection: Connection) => {
         const found = await readTableDefinition(connection, table, { field, filter })
-        if (!isVerify) checkReplicable(found, field)
+        if (!isVerify) await checkReplicable(connection, found, field)
         return found
       }
       const definition = await readDefinition(control)

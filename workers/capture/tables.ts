@@ -148,6 +148,8 @@ async function join(
   await sql.use(async (connection) => {
     // A table that was here before may have been made again: that has to be said before its changes come.
     const found = await readTableDefinition(connection, table, { field })
+    // What is wrong with one that is not published yet does no harm, and is not to be remembered as if it had.
+    await checkReplicable(connection, found, field)
     await watch.look(connection, table, found.oid)
     // After a crash behind the join, what the table looked like must be known: it may have changed by then (rule R20).
     await directory.save(signal)
@@ -183,7 +185,7 @@ async function check(options: TablesOptions, table: PipelineTable, field: string
       field,
       filter: table.columns,
     })
-    checkReplicable(definition, field)
+    await checkReplicable(connection, definition, field)
   })
 }
 

@@ -3,6 +3,7 @@ import { quoteIdentifier, quoteTable } from '../../lib/sql.ts'
 import { fromClause, leafTables, readTableDefinition } from './catalog.ts'
 import { type Connection, inTransaction } from './connect.ts'
 import { commitDurably, emitMessage } from './messages.ts'
+import { checkPartitions } from './partitions.ts'
 import { sqlState } from './postgres-errors.ts'
 import { ALTERED, emitGap } from './publication-gap.ts'
 import { type TableDefinition, type TableName, tableLabel } from './table.ts'
@@ -144,7 +145,7 @@ export async function joinTable(
   field: string,
 ): Promise<TableDefinition> {
   const seen = await readTableDefinition(connection, table, { field })
-  checkReplicable(seen, field)
+  await checkReplicable(connection, seen, field)
   try {
     return await inTransaction(connection, async () => {
       await commitDurably(connection)
@@ -152,7 +153,7 @@ export async function joinTable(
       await connection.query(`LOCK TABLE ${fromClause(seen)} IN SHARE ROW EXCLUSIVE MODE`)
       // It may have become another one while the lock was waited for.
       const definition = await readTableDefinition(connection, table, { field })
-      checkReplicable(definition, field)
+      await checkReplicable(connection, definition, field)
       await checkReadable(connection, definition, field)
       if (!(await isMember(connection, names.publication, table))) {
         await connection.query(
@@ -197,10 +198,19 @@ export async function leaveTable(
 }
 
 /**
- * Throws `NoReplicaIdentity` for a table whose updates and deletes the source would refuse once it is published: naming
- * the SQL that cures it.
+ * Throws `NoReplicaIdentity` for a table whose updates and deletes the source would refuse once it is published, or tell
+ * without saying of which row: naming the SQL that cures it. `TableNotFound` for one with partitions that are not in the log.
  */
-export function checkReplicable(definition: TableDefinition, field: string): void {
+export async function checkReplicable(
+  connection: Connection,
+  definition: TableDefinition,
+  field: string,
+): Promise<void> {
+  checkIdentity(definition, field)
+  await checkPartitions(connection, definition, field)
+}
+
+function checkIdentity(definition: TableDefinition, field: string): void {
   const { replicaIdentity, key } = definition
   const label = tableLabel(definition)
   const sql = `ALTER TABLE ${quoteTable(definition)}`
