@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { until } from '../../hack/process/wait.ts'
 import { query } from '../../hack/services/postgres.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
 import {
@@ -310,6 +311,28 @@ describe('tables', () => {
     expect(rowsOf(await bed.events('nope'))).toEqual([])
   })
 
+  it('with a partition that tells rows otherwise wait for the cure, and then begin as if nothing had been', async () => {
+    const bed = await open('leafkey', {
+      source: `create table k (id int, d int) partition by range (d); alter table k replica identity full;
+        create table k1 partition of k (primary key (id)) for values from (0) to (9); insert into k values (1, 1)`,
+      tables: [{ name: 'k' }],
+    })
+    bed.run()
+    const { problems } = await bed.untilStatus('a problem', (status) => status.problems?.length === 1)
+    expect(problems).toMatchObject([{ code: 'NoReplicaIdentity', table: { name: 'k' } }])
+    await bed.sql('update k set id = 2; alter table k1 replica identity full')
+    await bed.untilJoined('k')
+    await bed.sql('create table k2 partition of k (primary key (id)) for values from (10) to (19)')
+    const { problems: again } = await bed.untilStatus('another', (status) => status.problems?.length === 1)
+    expect(again?.[0]?.message).toContain('ALTER TABLE "public"."k2" REPLICA IDENTITY FULL')
+    await bed.sql('delete from k')
+    const events = await bed.untilEvents('k', 'the delete', (all) => all.at(-1)?.op === 'd')
+    expect(controls(events)).toEqual(['join'])
+    await bed.sql('alter table k2 replica identity full')
+    const stopped = await bed.untilEvents('k', 'changed', (all) => controls(all).includes('changed'))
+    expect(stopped.at(-1)?.control.message).toContain('partition k2 had deletes')
+  })
+
   it('that join under writers lose nothing that commits after the hold', async () => {
     const bed = await open('writers', {
       source: `create table t (id bigserial primary key, n int default 0)`,
@@ -613,6 +636,32 @@ describe('what row events do not show', () => {
     await bed.sql(`alter table t add brief text; insert into t values (2, 'b')`)
     const events = await bed.untilEvents('t', 'the last row', (all) => all.at(-1)?.row.brief === 'b')
     expect(controls(events)).toEqual(['join', 'changed'])
+  })
+
+  it('partitions that are truncated, unless by a TRUNCATE of their table', async () => {
+    const bed = await open('emptied', {
+      source: `create table p (id int primary key) partition by range (id);
+        create table p0 partition of p for values from (0) to (5); create table p1 partition of p for values from (5) to (10)`,
+      tables: [{ name: 'p' }],
+    })
+    bed.run()
+    await bed.untilJoined('p')
+    await bed.sql('insert into p values (1), (6); truncate p; insert into p values (2), (7)')
+    const files = await bed.sql<{ file: string }>(
+      `select pg_relation_filenode(l)::text as file from unnest('{p0,p1}'::regclass[]) l`,
+    )
+    // Remembered is what was understood.
+    await until(
+      async () => {
+        const text = JSON.stringify(await bed.record())
+        return files.every(({ file }) => text.includes(`"filenode":"${file}"`))
+      },
+      { what: 'the truncated table to be remembered', timeoutMs: 60_000 },
+    )
+    expect(controls(await bed.events('p'))).toEqual(['join'])
+    await bed.sql('truncate p0, p1')
+    const events = await bed.untilEvents('p', 'changed', (all) => controls(all).includes('changed'))
+    expect(events.at(-1)?.control.message).toMatch('partition p0 was emptied')
   })
 
   it('plain changes of columns go on, each row under its own header', async () => {

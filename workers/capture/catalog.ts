@@ -1,8 +1,8 @@
-import { quoteTable } from '../../lib/sql.ts'
 import { chooseKey, IDENTITIES, literalText } from '../source/catalog.ts'
 import { DEFAULT_EXPRESSION, missingValues, UNIQUE_INDEXES } from '../source/catalog-queries.ts'
 import type { Connection, TextRow } from '../source/connect.ts'
-import type { FingerprintLeaf, FoundFingerprint } from './fingerprint.ts'
+import type { FoundFingerprint } from './fingerprint.ts'
+import { LEAVES, toLeaves } from './leaf-facts.ts'
 import type { RelationColumn } from './pgoutput.ts'
 
 /** A type as a column has it, for looking up its name. */
@@ -75,10 +75,7 @@ const FACTS = `
      WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
        AND (i.indisprimary OR i.indisreplident)) AS indexes,
     c.relreplident AS identity,
-    (SELECT json_agg(json_build_array(l.oid::bigint, l.relname, pg_relation_filenode(l.oid)) ORDER BY l.oid)
-     FROM pg_class l
-     WHERE l.relkind = 'r' AND (l.oid = c.oid
-        OR (c.relkind = 'p' AND l.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)))) AS leaves
+    ${LEAVES} AS leaves
   FROM pg_class c WHERE c.oid = ANY ($1::oid[])`
 
 const list = (oids: readonly number[]) => `{${oids.join(',')}}`
@@ -128,7 +125,6 @@ function isComputed(expression: string | null, missing: string | null): boolean 
 function toFingerprint(row: TextRow): FoundFingerprint {
   const columns = parse<ColumnFacts>(row.columns)
   const indexes = parse<[boolean, boolean, number[]]>(row.indexes)
-  const leaves = parse<[number, string, number | string]>(row.leaves)
   const wanted = row.identity === 'i' ? 1 : 0
   return {
     oid: Number(row.oid),
@@ -143,48 +139,11 @@ function toFingerprint(row: TextRow): FoundFingerprint {
     })),
     lastNumber: Number(row.last_number),
     key: indexes.find((index) => index[wanted])?.[2] ?? [],
-    leaves: leaves.map(
-      ([oid, name, filenode]): FingerprintLeaf => ({ oid, name, filenode: String(filenode) }),
-    ),
+    leaves: toLeaves(row.leaves),
     droppedNumbers: parse<number>(row.dropped),
   }
 }
 
 function parse<Item>(text: string | null | undefined): Item[] {
   return text ? (JSON.parse(text) as Item[]) : []
-}
-
-const ATTACHED = `
-  SELECT c.oid, n.nspname, c.relname,
-         i.xmin AS attached, i.cmin AS command, a.xmin AS created
-  FROM pg_class c
-  JOIN pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_inherits i ON i.inhrelid = c.oid
-  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = -1
-  WHERE c.oid = ANY ($1::oid[])`
-
-/**
- * Which of these partitions had rows when they were attached. A partition that was created in place is empty then, and all
- * that comes into it afterwards is in the log.
- *
- * A row is older than the attachment when its transaction is, or when it was written by an earlier command of the same
- * transaction (create, fill, attach in one go).
- */
-export async function readFilledLeaves(
-  connection: Connection,
-  oids: readonly number[],
-): Promise<ReadonlySet<number>> {
-  const filled = new Set<number>()
-  if (oids.length === 0) return filled
-  for (const leaf of await connection.query(ATTACHED, [list(oids)])) {
-    const table = quoteTable({ schema: leaf.nspname ?? '', name: leaf.relname ?? '' })
-    const inPlace = `xmin = $1::xid AND cmin::text::bigint < $2::bigint`
-    const condition = leaf.attached === leaf.created ? inPlace : `(${inPlace}) OR age(xmin) > age($1::xid)`
-    const [row] = await connection.query(
-      `SELECT EXISTS (SELECT FROM ONLY ${table} WHERE ${condition}) AS filled`,
-      [leaf.attached ?? '', leaf.command ?? '0'],
-    )
-    if (row?.filled === 't') filled.add(Number(leaf.oid))
-  }
-  return filled
 }

@@ -18,6 +18,7 @@ function stream(setup: Setup = {}) {
   const outgoing = createOutgoing()
   const channel = createChannel({ schema: 'public', name: 't' }, 'p.public.t', 'inc')
   let replies = 0
+  const truncated: [oid: number, xid: number][] = []
   const changes = createChanges({
     slot: 's',
     epoch: 3,
@@ -27,6 +28,7 @@ function stream(setup: Setup = {}) {
     onReplyRequested() {
       replies += 1
     },
+    onTruncate: (...what) => truncated.push(what),
   })
   const parser = createFrameParser(changes.handler)
   const pendings: string[] = []
@@ -68,6 +70,7 @@ function stream(setup: Setup = {}) {
     outgoing,
     pendings,
     asked,
+    truncated,
     replies: () => replies,
     feed: (...frames: Buffer[]) => feed(Buffer.concat(frames)),
     feedChunks(bytes: Buffer, size: number) {
@@ -123,6 +126,7 @@ describe('rows', () => {
       transaction('0/30', 8),
       ['i', 2, ['2', 'y', 'z']],
     ])
+    expect(s.truncated).toEqual([[7, 0xffff_fff0]])
     s.feed(pg.xlogData(pg.insert(7, ['3', '', ''])))
     expect(s.lines()).toEqual([header, transaction('0/30', 8), ['i', 4, ['3', '', '']]])
   })

@@ -34,6 +34,8 @@ export interface ChangesOptions {
   readonly onStarted: () => void
   /** The server wants to hear where we are, at once. */
   readonly onReplyRequested: () => void
+  /** A table was truncated, by this transaction. */
+  readonly onTruncate: (oid: number, xid: number) => void
   /** Where the stream begins: everything before is in the queue. */
   readonly start: LSN
 }
@@ -167,6 +169,7 @@ export function createChanges(options: ChangesOptions): Changes {
       const before = sinkBytes(relation.channel.sink)
       const channel = beginRow(relation)
       writeTruncate(channel.sink, sequence())
+      if (begin) options.onTruncate(oid, begin.xid)
       outgoing.written(channel, before)
     }
     return true

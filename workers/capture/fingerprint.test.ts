@@ -16,7 +16,7 @@ const before: Fingerprint = {
   leaves: [{ oid: 10, name: 't', filenode: '100' }],
 }
 const rewritten = [{ oid: 10, name: 't', filenode: '101' }]
-const none = new Set<number>()
+const none = { filled: new Set<number>(), emptied: new Map<number, string>() }
 const part = (oid: number) => ({ oid, name: `p${oid}`, filenode: String(oid) })
 
 describe('compareFingerprints', () => {
@@ -126,7 +126,8 @@ describe('compareFingerprints', () => {
     ['attached partition', { leaves: [...before.leaves, part(20)] }, /p20 was attached/, [20]],
     ['another key', { key: [2] }, /key was changed/],
   ])('%s is not', (_, change, message, filled = [], leaves = before.leaves) => {
-    const result = compareFingerprints({ ...before, leaves }, { ...before, ...change }, new Set(filled))
+    const history = { ...none, filled: new Set(filled) }
+    const result = compareFingerprints({ ...before, leaves }, { ...before, ...change }, history)
     expect(result?.message).toMatch(message)
     expect(result?.message).toMatch(/Truncate or Drop/)
   })

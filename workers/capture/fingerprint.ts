@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../lib/errors.ts'
+import { compareLeaves, type FingerprintLeaf, type LeafHistory, rewrittenLeaves } from './leaves.ts'
 
 /** What of a table's catalog entry can change its rows without a row event (rule R20). */
 export interface Fingerprint {
@@ -40,12 +41,6 @@ interface FoundColumn extends FingerprintColumn {
   readonly literal?: string | null
 }
 
-export interface FingerprintLeaf {
-  readonly oid: number
-  readonly name: string
-  readonly filenode: string
-}
-
 /** What happened to a table that row events do not show. */
 export interface TableChange {
   readonly code: Extract<ErrorCode, 'TableChanged' | 'SchemaChangeUnsupported'>
@@ -56,18 +51,17 @@ export interface TableChange {
  * Compares a table with what it was. Undefined: nothing happened that the rows' own headers do not tell, such as a plain
  * ADD COLUMN, a DROP COLUMN, or a type that was widened in place. A type for which the rows were written anew tells nothing
  * about the expression (USING) that they were written with, so even integer to bigint counts as a change.
- *
- * @param filled oids of the new leaves that had rows before they were attached
  */
 export function compareFingerprints(
   before: Fingerprint,
   after: Fingerprint,
-  filled: ReadonlySet<number>,
+  history: LeafHistory,
 ): TableChange | undefined {
   if (before.oid !== after.oid) return changed('the table was dropped and created again')
+  const leaves = compareLeaves(before.leaves, after.leaves, keyNames(before), history)
   return (
     compareColumns(before, after) ??
-    compareLeaves(before, after, filled) ??
+    (leaves === undefined ? undefined : changed(leaves)) ??
     (String(before.key) === String(after.key) ? undefined : changed('its key was changed'))
   )
 }
@@ -101,10 +95,8 @@ export function withPast(
   return { ...after, columns, formerNames: [...names].filter((name) => !present.has(name)).sort() }
 }
 
-/** Leaves that are in the second but not in the first. */
-export function newLeaves(before: Fingerprint, after: Fingerprint): FingerprintLeaf[] {
-  const known = new Set(before.leaves.map((leaf) => leaf.oid))
-  return after.leaves.filter((leaf) => !known.has(leaf.oid))
+function keyNames({ key, columns }: Fingerprint): string[] {
+  return key.map((number) => columns.find((column) => column.number === number)?.name ?? '')
 }
 
 function compareColumns(before: Fingerprint, after: Fingerprint): TableChange | undefined {
@@ -142,18 +134,6 @@ function compareColumns(before: Fingerprint, after: Fingerprint): TableChange | 
   return undefined
 }
 
-function compareLeaves(
-  before: Fingerprint,
-  after: Fingerprint,
-  filled: ReadonlySet<number>,
-): TableChange | undefined {
-  const present = new Set(after.leaves.map((leaf) => leaf.oid))
-  const gone = before.leaves.find((leaf) => !present.has(leaf.oid))
-  if (gone) return changed(`partition ${gone.name} was detached or dropped`)
-  const attached = newLeaves(before, after).find((leaf) => filled.has(leaf.oid))
-  return attached && changed(`partition ${attached.name} was attached with rows in it`)
-}
-
 /** Whether a column of any name, so perhaps of this one, was added and dropped since the last look. */
 function isAfterUnseen({ number }: FingerprintColumn, before: Fingerprint, after: Fingerprint): boolean {
   return (after.droppedNumbers ?? []).some((gone) => gone > before.lastNumber && gone < number)
@@ -162,8 +142,7 @@ function isAfterUnseen({ number }: FingerprintColumn, before: Fingerprint, after
 /** Also where no leaf is left to compare: what rows are there came, and may have been written anew, since the last look. */
 function isRewritten(before: Fingerprint, after: Fingerprint): boolean {
   if (before.leaves.length === 0) return after.leaves.length > 0
-  const filenodes = new Map(before.leaves.map((leaf) => [leaf.oid, leaf.filenode]))
-  return after.leaves.some((leaf) => (filenodes.get(leaf.oid) ?? leaf.filenode) !== leaf.filenode)
+  return rewrittenLeaves(before.leaves, after.leaves).length > 0
 }
 
 function renamedLabel(old: FingerprintColumn, now: FingerprintColumn): string | undefined {

@@ -28,6 +28,7 @@ import { createSqlSession } from './sql-session.ts'
 import { explainStream } from './stream-errors.ts'
 import { keepInTouch, type Reading, readStream } from './stream-loop.ts'
 import { keepTables } from './tables.ts'
+import { createTruncations } from './truncations.ts'
 
 export interface SessionOptions {
   readonly target: PostgresTarget
@@ -78,6 +79,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
     const start = await begin({ ...options, sql, store }, signal)
     const { epoch, identity } = start
     const outgoing = createOutgoing()
+    const truncations = createTruncations()
     const changes = createChanges({
       slot: names.slot,
       epoch,
@@ -92,6 +94,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
         stream?.confirm(sender.recorded())
         sender.hurry()
       },
+      onTruncate: truncations.add,
     })
     const directory = createDirectory({
       queue,
@@ -160,6 +163,8 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
     const watch = createCatalogWatch({
       directory,
       log,
+      through: changes.through,
+      truncations,
       onChange(table, change, afterSent) {
         const channel = directory.known(table)
         if (!channel) return

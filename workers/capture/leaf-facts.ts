@@ -1,0 +1,85 @@
+import { quoteTable } from '../../lib/sql.ts'
+import type { Connection } from '../source/connect.ts'
+import { LEAF_IDENTITY, type LeafIdentity } from '../source/partitions.ts'
+import { askLeaf } from './leaf-rows.ts'
+import type { FingerprintLeaf } from './leaves.ts'
+
+/** The leaves of the table that is the row `c` of pg_class, as JSON. Takes no lock: partitions may be locked for long. */
+export const LEAVES = `
+    (SELECT json_agg(json_build_array(l.oid::bigint, l.relname, pg_relation_filenode(l.oid),
+              CASE WHEN l.relispartition THEN json_build_array(l.relkind, l.relpersistence, l.reltablespace::bigint,
+                ${LEAF_IDENTITY},
+                (SELECT json_agg(i.inhrelid || ':' || i.xmin ORDER BY i.inhrelid)
+                 FROM pg_partition_ancestors(l.oid) a JOIN pg_inherits i ON i.inhrelid = a.relid)) END) ORDER BY l.oid)
+     FROM pg_class l
+     WHERE (l.oid = c.oid AND l.relkind = 'r')
+        OR (c.relkind = 'p' AND l.relkind IN ('r', 'f')
+            AND l.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)))`
+
+type Facts = [
+  oid: number,
+  name: string,
+  filenode: number | string,
+  partition?:
+    | [
+        kind: string,
+        persistence: string,
+        tablespace: number,
+        identity: LeafIdentity,
+        attached: string[] | null,
+      ]
+    | null,
+]
+
+/** Foreign tables are left out: there is nothing of them in the log or in the destination that could change. */
+export function toLeaves(json: string | null | undefined): FingerprintLeaf[] {
+  const facts = json ? (JSON.parse(json) as Facts[]) : []
+  return facts.flatMap(([oid, name, filenode, partition]): FingerprintLeaf[] => {
+    const leaf = { oid, name, filenode: String(filenode) }
+    if (!partition) return [leaf]
+    const [kind, persistence, tablespace, identity, attached] = partition
+    if (kind === 'f') return []
+    return [{ ...leaf, partition: { persistence, tablespace, identity, attached: attached ?? [] } }]
+  })
+}
+
+/**
+ * Each attachment above these leaves, and whether it was made by CREATE TABLE … PARTITION OF. ATTACH PARTITION writes all
+ * columns of the partition anew, by the command that attaches it; one that was created in place has them from before.
+ */
+const ATTACHMENTS = `
+  SELECT l.oid, n.nspname, l.relname, i.inhrelid || ':' || i.xmin AS attachment,
+         EXISTS (SELECT FROM pg_attribute s JOIN pg_attribute a ON a.attrelid = s.attrelid
+                 WHERE s.attrelid = i.inhrelid AND s.attnum = -1 AND s.xmin = i.xmin
+                   AND a.attnum > 0 AND NOT a.attisdropped
+                   AND a.xmin = i.xmin AND a.cmin::text::bigint < i.cmin::text::bigint) AS in_place
+  FROM pg_class l
+  JOIN pg_namespace n ON n.oid = l.relnamespace
+  CROSS JOIN pg_partition_ancestors(l.oid) p
+  JOIN pg_inherits i ON i.inhrelid = p.relid
+  WHERE l.oid = ANY ($1::oid[])`
+
+/**
+ * Which of these new partitions may have had rows when they were attached. One that was created in place was empty then, and
+ * all that came into it afterwards is in the log. Of any other one nothing tells when a row was written: a
+ * transaction may have begun before the one that attaches and write after it, or the other way round, and parts of a
+ * transaction have ids of their own.
+ *
+ * @param known attachments that were there before these leaves were
+ */
+export async function readFilledLeaves(
+  connection: Connection,
+  leaves: readonly FingerprintLeaf[],
+  known: ReadonlySet<string>,
+): Promise<ReadonlySet<number>> {
+  const filled = new Set<number>()
+  if (leaves.length === 0) return filled
+  for (const row of await connection.query(ATTACHMENTS, [`{${leaves.map((leaf) => leaf.oid).join(',')}}`])) {
+    const oid = Number(row.oid)
+    if (row.in_place === 't' || known.has(row.attachment ?? '') || filled.has(oid)) continue
+    const table = quoteTable({ schema: row.nspname ?? '', name: row.relname ?? '' })
+    const found = await askLeaf(connection, `SELECT EXISTS (SELECT FROM ONLY ${table}) AS filled`)
+    if (found?.filled !== 'f') filled.add(oid)
+  }
+  return filled
+}

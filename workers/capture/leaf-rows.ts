@@ -1,0 +1,20 @@
+import { MillraceError } from '../../lib/errors.ts'
+import type { Connection, TextRow } from '../source/connect.ts'
+
+/**
+ * Asks about the rows of one partition. Undefined when the user may not read it: a right to its table does not include one to
+ * the partition by its own name. What cannot be proven harmless is then taken for harm.
+ */
+export async function askLeaf(
+  connection: Connection,
+  question: string,
+  values: readonly string[] = [],
+): Promise<TextRow | undefined> {
+  try {
+    const [row] = await connection.query(question, values)
+    return row
+  } catch (error) {
+    if (error instanceof MillraceError && error.code === 'PermissionDenied') return undefined
+    throw error
+  }
+}
