@@ -54,7 +54,7 @@ describe('compareFingerprints', () => {
     ],
     [
       'a column that came and went, after another was added',
-      { columns: [...before.columns, column(5, 'b')], lastNumber: 6, droppedNumbers: [3, 6] },
+      { columns: [...before.columns, column(5, 'b')], lastNumber: 6, unseenNumbers: [6] },
     ],
     ['a partition created in place', { leaves: [...before.leaves, part(20)] }],
   ])('%s is told by the rows themselves', (_, change) => {
@@ -79,12 +79,12 @@ describe('compareFingerprints', () => {
     ],
     [
       'column dropped and added again',
-      { columns: [...before.columns.slice(0, 2), column(5, 'e')], lastNumber: 5, droppedNumbers: [3, 4] },
+      { columns: [...before.columns.slice(0, 2), column(5, 'e')], lastNumber: 5 },
       /"e" was added after another one of that name/,
     ],
     [
       'column added after one that came and went',
-      { columns: [...before.columns, column(6, 'b')], lastNumber: 6, droppedNumbers: [3, 5] },
+      { columns: [...before.columns, column(6, 'b')], lastNumber: 6, unseenNumbers: [5] },
       /"b" was added after another one, whose name is not known/,
     ],
     [
@@ -139,11 +139,21 @@ describe('withPast', () => {
   const other: Fingerprint = { ...again, columns: [...again.columns, column(7, 'z')], lastNumber: 7 }
 
   it('keeps the name of a dropped column from look to look, also of one that only the log had', () => {
-    const seen = withPast(withPast(before, without, ['id', 'brief']), without, [])
-    expect(seen.formerNames).toEqual(['brief', 'e'])
+    const dropped = { ...without, lastNumber: 5, droppedNumbers: [3, 4, 5] }
+    const seen = withPast(withPast(withPast(before, dropped, []), dropped, ['id', 'brief']), dropped, [])
+    expect(seen).toMatchObject({ formerNames: ['brief', 'e'], unseenNumbers: [5] })
     expect(compareFingerprints(JSON.parse(JSON.stringify(seen)), again, none)?.message).toMatch(
       /"e" was added after another one of that name/,
     )
+  })
+
+  it('takes a column that the catalog does not show yet for one that is to come', () => {
+    const dropped = { ...without, droppedNumbers: [3, 4] }
+    for (const past of [undefined, before]) {
+      const behind = withPast(past, dropped, ['id', 'b'])
+      const came = { ...dropped, columns: [...without.columns, column(5, 'b')], lastNumber: 5 }
+      expect(compareFingerprints(behind, withPast(behind, came, ['id', 'b']), none)).toBeUndefined()
+    }
   })
 
   it('stops a table once for a name that came back, and again when it comes back once more', () => {

@@ -11,8 +11,11 @@ export interface Fingerprint {
   readonly key: readonly number[]
   /** The tables that hold the rows. */
   readonly leaves: readonly FingerprintLeaf[]
-  /** Numbers of dropped columns. This and what follows is not in records of before it was remembered. */
-  readonly droppedNumbers?: readonly number[]
+  /**
+   * Numbers of columns that came and went between two looks, so that nobody knows their names. This and what follows is not in
+   * records of before it was remembered.
+   */
+  readonly unseenNumbers?: readonly number[]
   /** Names that columns had once and that no column has now; see `withPast`. */
   readonly formerNames?: readonly string[]
 }
@@ -32,6 +35,7 @@ export interface FingerprintColumn {
 /** A table as the catalog has it, with what is told of defaults only for the moment. */
 export interface FoundFingerprint extends Fingerprint {
   readonly columns: readonly FoundColumn[]
+  readonly droppedNumbers?: readonly number[]
 }
 
 interface FoundColumn extends FingerprintColumn {
@@ -74,15 +78,18 @@ const LONGEST_ADDED = 1_000
  * keeps the columns with the values they had, and those would pass for the values of a later column of that name, however
  * much later it comes. And what an added column gave to the rows that were there, which is soon forgotten as well.
  *
- * @param named columns that the log speaks of; the catalog, which is ahead of it, may never have been seen with them
+ * @param named columns that the log speaks of. One that the catalog lacks came and went, if any did unseen; else the catalog is
+ *   behind, because a commit is in the log a moment before others see it, and the column is yet to come
  */
 export function withPast(
   before: Fingerprint | undefined,
-  after: FoundFingerprint,
+  { droppedNumbers = [], ...after }: FoundFingerprint,
   named: readonly string[],
 ): Fingerprint {
+  const old = before?.oid === after.oid ? before : undefined
+  const unseen = droppedNumbers.filter((number) => old && number > old.lastNumber)
+  const unseenNumbers = [...(old?.unseenNumbers ?? []), ...unseen]
   const columns = after.columns.map(({ missing = null, literal = null, ...column }): FingerprintColumn => {
-    const old = before?.oid === after.oid ? before : undefined
     const isNew = old !== undefined && column.number > old.lastNumber
     const seen = old?.columns.find(({ number }) => number === column.number)
     // Without a value, and in a table that is still in its file, the column came without a default; one was set later.
@@ -91,8 +98,17 @@ export function withPast(
   })
   const present = new Set(after.columns.map(({ name }) => name))
   const known = before?.columns.map(({ name }) => name) ?? []
-  const names = new Set([...(before?.formerNames ?? []), ...known, ...named])
-  return { ...after, columns, formerNames: [...names].filter((name) => !present.has(name)).sort() }
+  const names = new Set([
+    ...(before?.formerNames ?? []),
+    ...known,
+    ...(unseenNumbers.length > 0 ? named : []),
+  ])
+  return {
+    ...after,
+    columns,
+    unseenNumbers,
+    formerNames: [...names].filter((name) => !present.has(name)).sort(),
+  }
 }
 
 function keyNames({ key, columns }: Fingerprint): string[] {
@@ -136,7 +152,7 @@ function compareColumns(before: Fingerprint, after: Fingerprint): TableChange | 
 
 /** Whether a column of any name, so perhaps of this one, was added and dropped since the last look. */
 function isAfterUnseen({ number }: FingerprintColumn, before: Fingerprint, after: Fingerprint): boolean {
-  return (after.droppedNumbers ?? []).some((gone) => gone > before.lastNumber && gone < number)
+  return (after.unseenNumbers ?? []).some((gone) => gone > before.lastNumber && gone < number)
 }
 
 /** Also where no leaf is left to compare: what rows are there came, and may have been written anew, since the last look. */
