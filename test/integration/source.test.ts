@@ -6,6 +6,7 @@ import { run } from '../../hack/process/run.ts'
 import { until } from '../../hack/process/wait.ts'
 import { type PostgresHandle, query, startPrimary } from '../../hack/services/postgres.ts'
 import { MillraceError } from '../../lib/errors.ts'
+import { readFingerprint } from '../../workers/capture/catalog.ts'
 import { estimateRows, leafTables, readTableDefinition } from '../../workers/source/catalog.ts'
 import { dropSlotAndPublication } from '../../workers/source/cleanup.ts'
 import {
@@ -318,6 +319,21 @@ describe('the catalog', () => {
       ['status', 'legacy'],
       ['none', undefined],
     ])
+  })
+
+  it('is one picture for capture, also while a table is written anew', async () => {
+    await sql('create table pictured (id int primary key); insert into pictured values (1)')
+    const connection = await connect()
+    const [row] = await connection.query(`SELECT 'public.pictured'::regclass::oid::text AS oid`)
+    const before = await readFingerprint(connection, Number(row?.oid))
+    await connection.query('BEGIN ISOLATION LEVEL REPEATABLE READ')
+    await connection.query('SELECT count(*) FROM pg_class')
+    await sql('alter table pictured add u uuid default gen_random_uuid()')
+    expect(await readFingerprint(connection, Number(row?.oid))).toEqual(before)
+    await connection.query('COMMIT')
+    const after = await readFingerprint(connection, Number(row?.oid))
+    expect(after?.columns).toHaveLength(2)
+    expect(after?.leaves).not.toEqual(before?.leaves)
   })
 
   it('takes the default of a domain for a column that has none of its own', async () => {

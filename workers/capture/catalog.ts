@@ -54,6 +54,8 @@ export async function readKey(connection: Connection, oid: number): Promise<read
   )
 }
 
+// All of it as one snapshot has it: `pg_relation_filenode()` would tell the file of now beside the columns of before, and what a
+// table was written anew for would be taken for seen.
 const FACTS = `
   SELECT c.oid::text AS oid,
     (SELECT json_agg(json_build_array(a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),

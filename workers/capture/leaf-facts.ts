@@ -6,7 +6,7 @@ import type { FingerprintLeaf } from './leaves.ts'
 
 /** The leaves of the table that is the row `c` of pg_class, as JSON. Takes no lock: partitions may be locked for long. */
 export const LEAVES = `
-    (SELECT json_agg(json_build_array(l.oid::bigint, l.relname, pg_relation_filenode(l.oid),
+    (SELECT json_agg(json_build_array(l.oid::bigint, l.relname, l.relfilenode::bigint,
               CASE WHEN l.relispartition THEN json_build_array(l.relkind, l.relpersistence, l.reltablespace::bigint,
                 ${LEAF_IDENTITY},
                 (SELECT json_agg(i.inhrelid || ':' || i.xmin ORDER BY i.inhrelid)
