@@ -696,7 +696,7 @@ describe('what row events do not show', () => {
     expect(rowsOf(events)[2]?.header.columns).toEqual([
       ['id', 'integer', 1],
       ['v', 'character varying(50)', 0],
-      ['n', 'integer', 0],
+      ['n', 'integer', 0, '7'],
     ])
   })
 })

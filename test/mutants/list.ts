@@ -499,7 +499,7 @@ const APPLYING: readonly Mutant[] = [
   {
     rule: 'R20',
     without: 'carrying on the names of dropped columns',
-    edits: edit('workers/capture/fingerprint.ts', ['new Set([...(before?.formerNames ?? []), ', 'new Set([']),
+    edits: edit('workers/capture/fingerprint.ts', ['    ...(before?.formerNames ?? []),\n', '']),
     killer: unit('workers/capture/fingerprint.test.ts', 'keeps the name of a dropped column'),
   },
   {
