@@ -474,11 +474,23 @@ describe('what row events do not show', () => {
       /"later" was added after another one, whose name is not known/,
     ],
     ['a renamed value of an enum', `alter type mood rename value 'ok' to 'fine'`, /ok to fine/],
+    [
+      'other values of the same type',
+      `alter table t alter note type text using upper(note)`,
+      /"note" was given other values/,
+    ],
+    [
+      'a composite type with another attribute',
+      'alter type pair add attribute c int',
+      /type of column "p" was/,
+    ],
+    ['a renamed value behind a domain', `alter type hue rename value 'red' to 'rot'`, /red to rot/],
     ['another key', `alter table t drop constraint t_pkey, add primary key (note)`, /key was changed/],
   ])('%s stops the table with a reason', async (_, ddl, message) => {
     const bed = await open('ddl', {
-      source: `create type mood as enum ('ok'); create table t (id int primary key, note text, e mood);
-        insert into t values (0, 'old')`,
+      source: `create type mood as enum ('ok'); create type pair as (a int, b int);
+        create type hue as enum ('red'); create domain tint as hue;
+        create table t (id int primary key, note text, e mood, p pair, h tint); insert into t values (0, 'old')`,
       tables: [{ name: 't' }],
     })
     bed.run()

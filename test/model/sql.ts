@@ -418,6 +418,8 @@ const STATEMENTS: readonly Statement[] = [
     run: (session) =>
       one({ oid: String(OID), nspname: 'public', relname: 't', filenode: String(catalogOf(session).file) }),
   },
+  // What gives the table another file here changes no values without changing their type.
+  { is: /SELECT DISTINCT a\.attname/, still: true, run: () => none },
   { is: /has_any_column_privilege/, still: true, run: () => one({ readable: 't' }) },
   {
     is: /l\.locktype = 'relation'/,

@@ -8,7 +8,7 @@ import { readDigests, readFingerprint } from './catalog.ts'
 import type { Directory } from './directory.ts'
 import { readEmptiedLeaves } from './emptied.ts'
 import { compareFingerprints, type Fingerprint, type TableChange, withPast } from './fingerprint.ts'
-import { readFilledLeaves } from './leaf-facts.ts'
+import { readAlteredColumns, readFilledLeaves } from './leaf-facts.ts'
 import { type LeafHistory, newLeaves, rewrittenLeaves, wholeTruncation } from './leaves.ts'
 import type { Truncations } from './truncations.ts'
 
@@ -37,7 +37,7 @@ export interface CatalogWatchOptions {
   readonly onChange: (table: TableName, change: TableChange, afterSent: () => void) => void
 }
 
-const NOTHING: LeafHistory = { filled: new Set(), emptied: new Map() }
+const NOTHING: LeafHistory = { filled: new Set(), emptied: new Map(), altered: new Set() }
 
 export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
   const { directory, log, truncations } = options
@@ -71,16 +71,18 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
       newLeaves(before.leaves, after.leaves),
       attachments(before, after),
     )
-    const emptied = await readEmptiedLeaves(
+    const rewritten = rewrittenLeaves(before.leaves, after.leaves)
+    const altered = await readAlteredColumns(
       connection,
-      rewrittenLeaves(before.leaves, after.leaves),
-      after.lastNumber > before.lastNumber,
+      rewritten.map(([, leaf]) => leaf),
     )
+    const emptied = await readEmptiedLeaves(connection, rewritten, after.lastNumber > before.lastNumber)
     const xid = wholeTruncation(before.leaves, after.leaves, emptied)
     const told = xid !== undefined && (await isToldByLog(connection, after.oid, xid))
     const change = compareFingerprints(before, after, {
       filled,
       emptied: told === false ? emptied : new Map(),
+      altered,
     })
     return change ?? (told === undefined ? 'undecided' : undefined)
   }

@@ -54,15 +54,29 @@ export async function readKey(connection: Connection, oid: number): Promise<read
   )
 }
 
+/** The type of single values of a column of type `t`: what is behind a domain, and what an array consists of. */
+const SINGLE_TYPE = `
+  CASE WHEN t.typtype = 'd' THEN
+         (WITH RECURSIVE behind(oid) AS (
+            SELECT t.typbasetype
+            UNION ALL
+            SELECT b.typbasetype FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype = 'd')
+          SELECT coalesce(nullif(b.typelem, 0), b.oid) FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype <> 'd')
+       ELSE coalesce(nullif(t.typelem, 0), t.oid) END`
+
 // All of it as one snapshot has it: `pg_relation_filenode()` would tell the file of now beside the columns of before, and what a
 // table was written anew for would be taken for seen.
 const FACTS = `
   SELECT c.oid::text AS oid,
     (SELECT json_agg(json_build_array(a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
-              (SELECT json_object_agg(e.oid, e.enumlabel ORDER BY e.oid) FROM pg_enum e
-               WHERE e.enumtypid = coalesce(nullif(t.typelem, 0), t.oid)),
-              ${DEFAULT_EXPRESSION}, a.attidentity <> '', m.value) ORDER BY a.attnum)
+              (SELECT json_object_agg(e.oid, e.enumlabel ORDER BY e.oid) FROM pg_enum e WHERE e.enumtypid = one.oid),
+              ${DEFAULT_EXPRESSION}, a.attidentity <> '', m.value,
+              (SELECT json_agg(json_build_array(part.attnum, format_type(part.atttypid, part.atttypmod)) ORDER BY part.attnum)
+               FROM pg_attribute part
+               WHERE one.typtype = 'c' AND part.attrelid = one.typrelid AND part.attnum > 0 AND NOT part.attisdropped)
+              ) ORDER BY a.attnum)
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+     JOIN pg_type one ON one.oid = ${SINGLE_TYPE}
      LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      LEFT JOIN (${missingValues('c.oid')}) m ON m.attname = a.attname
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns,
@@ -111,6 +125,7 @@ type ColumnFacts = [
   expression: string | null,
   isIdentity: boolean,
   missing: string | null,
+  attributes: [number, string][] | null,
 ]
 
 /**
@@ -130,7 +145,7 @@ function toFingerprint(row: TextRow): FoundFingerprint {
   const wanted = row.identity === 'i' ? 1 : 0
   return {
     oid: Number(row.oid),
-    columns: columns.map(([number, name, type, labels, expression, isIdentity, missing]) => ({
+    columns: columns.map(([number, name, type, labels, expression, isIdentity, missing, attributes]) => ({
       number,
       name,
       type,
@@ -138,6 +153,7 @@ function toFingerprint(row: TextRow): FoundFingerprint {
       computed: isIdentity || isComputed(expression, missing),
       missing,
       literal: literalText(expression ?? '') ?? null,
+      ...(attributes && { attributes: attributes.map((part) => part.join(' ')).join(', ') }),
     })),
     lastNumber: Number(row.last_number),
     key: indexes.find((index) => index[wanted])?.[2] ?? [],

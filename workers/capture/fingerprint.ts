@@ -30,6 +30,10 @@ export interface FingerprintColumn {
   readonly computed: boolean
   /** What the rows that were there got, as text, of a column that was seen being added; absent where that is not known. */
   readonly added?: string | null
+  /** Of a composite type: numbers and types of its attributes, which its texts consist of. */
+  readonly attributes?: string
+  /** PostgreSQL keeps a value for rows that are older than the column, until the table gets another file. */
+  readonly keepsValue?: true
 }
 
 /** A table as the catalog has it, with what is told of defaults only for the moment. */
@@ -64,7 +68,7 @@ export function compareFingerprints(
   if (before.oid !== after.oid) return changed('the table was dropped and created again')
   const leaves = compareLeaves(before.leaves, after.leaves, keyNames(before), history)
   return (
-    compareColumns(before, after) ??
+    compareColumns(before, after, history.altered) ??
     (leaves === undefined ? undefined : changed(leaves)) ??
     (String(before.key) === String(after.key) ? undefined : changed('its key was changed'))
   )
@@ -94,7 +98,11 @@ export function withPast(
     const seen = old?.columns.find(({ number }) => number === column.number)
     // Without a value, and in a table that is still in its file, the column came without a default; one was set later.
     const given = isNew ? (missing ?? (isRewritten(old, after) ? literal : null)) : seen?.added
-    return given === undefined || (given?.length ?? 0) > LONGEST_ADDED ? column : { ...column, added: given }
+    return {
+      ...column,
+      ...(given !== undefined && (given?.length ?? 0) <= LONGEST_ADDED && { added: given }),
+      ...(missing !== null && { keepsValue: true as const }),
+    }
   })
   const present = new Set(after.columns.map(({ name }) => name))
   const known = before?.columns.map(({ name }) => name) ?? []
@@ -115,7 +123,11 @@ function keyNames({ key, columns }: Fingerprint): string[] {
   return key.map((number) => columns.find((column) => column.number === number)?.name ?? '')
 }
 
-function compareColumns(before: Fingerprint, after: Fingerprint): TableChange | undefined {
+function compareColumns(
+  before: Fingerprint,
+  after: Fingerprint,
+  altered: LeafHistory['altered'],
+): TableChange | undefined {
   const known = new Map(before.columns.map((column) => [column.number, column]))
   const rewritten = isRewritten(before, after)
   const former = new Set([...(before.formerNames ?? []), ...before.columns.map(({ name }) => name)])
@@ -140,6 +152,12 @@ function compareColumns(before: Fingerprint, after: Fingerprint): TableChange | 
     if (old.name !== column.name) return changed(`column ${JSON.stringify(old.name)} was renamed to ${name}`)
     const label = renamedLabel(old, column)
     if (label) return changed(`a value of the type of column ${name} was renamed: ${label}`)
+    if (old.attributes !== undefined && old.attributes !== column.attributes)
+      return changed(`the type of column ${name} was altered`)
+    // Another file takes away the kept value by itself, which alters the column too.
+    if (rewritten && old.type === column.type && altered.has(column.name) && !old.keepsValue) {
+      return changed(`column ${name} was given other values (ALTER COLUMN … TYPE … USING)`)
+    }
     if (old.type !== column.type && rewritten) {
       return {
         code: 'SchemaChangeUnsupported',

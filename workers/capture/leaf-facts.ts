@@ -31,6 +31,20 @@ type Facts = [
     | null,
 ]
 
+/** Columns of these tables that were altered by the transaction that wrote the table's entry, as what rewrites a table does. */
+export async function readAlteredColumns(
+  connection: Connection,
+  leaves: readonly FingerprintLeaf[],
+): Promise<ReadonlySet<string>> {
+  if (leaves.length === 0) return new Set()
+  const rows = await connection.query(
+    `SELECT DISTINCT a.attname FROM pg_class l JOIN pg_attribute a ON a.attrelid = l.oid
+     WHERE l.oid = ANY ($1::oid[]) AND a.xmin = l.xmin AND a.attnum > 0 AND NOT a.attisdropped`,
+    [`{${leaves.map(({ oid }) => oid).join(',')}}`],
+  )
+  return new Set(rows.map((row) => row.attname ?? ''))
+}
+
 /** Foreign tables are left out: there is nothing of them in the log or in the destination that could change. */
 export function toLeaves(json: string | null | undefined): FingerprintLeaf[] {
   const facts = json ? (JSON.parse(json) as Facts[]) : []

@@ -10,7 +10,11 @@ const leaf = (change: Partial<PartitionFacts> = {}): FingerprintLeaf => ({
 })
 const unremembered: FingerprintLeaf = { oid: 7, name: 'p7', filenode: '7' }
 const other: FingerprintLeaf = { ...leaf(), oid: 8, name: 'p8' }
-const nothing = { filled: new Set<number>(), emptied: new Map<number, string>() }
+const nothing = {
+  filled: new Set<number>(),
+  emptied: new Map<number, string>(),
+  altered: new Set<string>(),
+}
 
 describe('compareLeaves', () => {
   it.each<[string, FingerprintLeaf, FingerprintLeaf, readonly string[], RegExp | undefined]>([

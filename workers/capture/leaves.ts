@@ -24,6 +24,8 @@ export interface LeafHistory {
   readonly filled: ReadonlySet<number>
   /** Leaves that were there before and lost all the rows that they had, by the transaction that did it. */
   readonly emptied: ReadonlyMap<number, string>
+  /** Names of columns that were altered by what gave a leaf its present file. */
+  readonly altered: ReadonlySet<string>
 }
 
 type Leaves = readonly FingerprintLeaf[]

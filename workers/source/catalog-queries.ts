@@ -14,13 +14,15 @@ export const RELATION = `
 /**
  * What an ADD COLUMN put into the rows that were there, by column name: PostgreSQL keeps it with the tables that hold the
  * rows, so of a partitioned table with its leaves, where the column may have another number. Leaves that came later, or were
- * rewritten, know nothing; those that know say the same. Unlike `pg_partition_tree()` this waits for no lock of a leaf.
+ * rewritten, know nothing; those that know say the same. It stands in an array of one, which for most types reads like one of
+ * texts; those with a delimiter of their own (box) have nothing to quote. Unlike `pg_partition_tree()` this waits for no lock of a leaf.
  *
  * @param oid SQL for the table's oid
  */
 export const missingValues = (oid: string) => `
-  SELECT leaf.attname, min((leaf.attmissingval::text::text[])[1]) AS value
-  FROM pg_attribute leaf
+  SELECT leaf.attname, min(CASE WHEN type.typdelim = ',' THEN (leaf.attmissingval::text::text[])[1]
+              ELSE trim(BOTH '{}' FROM leaf.attmissingval::text) END) AS value
+  FROM pg_attribute leaf JOIN pg_type type ON type.oid = leaf.atttypid
   WHERE leaf.atthasmissing AND NOT leaf.attisdropped
     AND leaf.attrelid IN (
       WITH RECURSIVE tree(oid) AS (
