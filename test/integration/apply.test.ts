@@ -187,20 +187,25 @@ describe('unchanged values', () => {
     await bed.untilContents(['(1,newer,true)'])
   })
 
-  it('are found by a key of an extension’s type', async () => {
+  it('are found by a key of an extension’s type, or of a domain over an enum', async () => {
     const tree = `create extension ltree schema public; create domain place as ltree;
-      create table t (k ltree, l place, v text, x text, primary key (k, l))`
+      create type kind as enum ('b', 'a'); create domain kept as kind;
+      create table t (k ltree, l place, m kept, v text, x text, primary key (k, l, m))`
     const bed = await open('extension', { source: tree })
-    await query(bed.source.url, `insert into t values ('a.b', 'c', 'new', 'x1'), ('a', 'c', 'other', 'x2')`)
+    await query(
+      bed.source.url,
+      `insert into t values ('a.b', 'c', 'a', 'new', 'x1'), ('a', 'c', 'a', 'other', 'x2')`,
+    )
     const columns: Columns = [
       ['k', 'public.ltree', 1],
       ['l', 'public.place', 2],
+      ['m', 'public.kept', 3],
       ['v', 'text', 0],
       ['x', 'text', 0],
     ]
-    await bed.rows(0x200, [['u', 2, ['a.b', 'c', 'new', 0]]], { columns })
+    await bed.rows(0x200, [['u', 2, ['a.b', 'c', 'a', 'new', 0]]], { columns })
     bed.run()
-    await bed.untilContents(['(a.b,c,new,x1)'])
+    await bed.untilContents(['(a.b,c,a,new,x1)'])
   })
 
   it('are read only from a server that is past the change (R18)', async () => {

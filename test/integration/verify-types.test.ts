@@ -11,11 +11,14 @@ const TABLES = `
   insert into words values ('café', 'é'), ('plain', null), ('Ärger', '');
   create table tree (path ltree primary key, note text);
   insert into tree values ('a', 'one'), ('a.b', 'two');
+  create type kind as enum ('b', 'a'); create domain kept as kind;
+  create table sort (kind kept primary key, note text);
+  insert into sort values ('a', 'one'), ('b', 'two');
   create table narrow (id integer primary key, note text);
   insert into narrow values (1, 'one'), (2, 'two');
   create table marked (id uuid primary key, note text);
   insert into marked values ('7c0f2a8e-0000-4000-8000-000000000001', 'one')`
-const NAMES = ['words', 'tree', 'narrow', 'marked']
+const NAMES = ['words', 'tree', 'sort', 'narrow', 'marked']
 
 let site: VerifySite
 let target: TestDatabase
@@ -62,6 +65,14 @@ describe('verify', () => {
     expect(await site.verify('tree')).toMatchObject({
       rowsDifferent: 1,
       examples: [{ key: 'a.b', kind: 'Changed' }],
+    })
+  })
+
+  it('finds a row by a key that is a domain over an enum', async () => {
+    await query(target.url, `update sort set note = 'other' where kind = 'b'`)
+    expect(await site.verify('sort')).toMatchObject({
+      rowsDifferent: 1,
+      examples: [{ key: 'b', kind: 'Changed' }],
     })
   })
 

@@ -5,7 +5,13 @@ import { type Connection, inTransaction } from '../source/connect.ts'
 import { readLogEnd, readReplayPosition } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
 import { commitDurably } from '../source/messages.ts'
-import type { Column, TableDefinition, TableName } from '../source/table.ts'
+import {
+  type Column,
+  comparable,
+  comparableText,
+  type TableDefinition,
+  type TableName,
+} from '../source/table.ts'
 
 export interface RereadRequest {
   readonly table: TableName
@@ -142,8 +148,9 @@ function fromRows(
   const arrays = key.map((_, index) => `$${index + 1}::text[]`).join(', ')
   const names = key.map((_, index) => `k${index}`).join(', ')
   const same = key.map((name, index) => {
-    const { equals = '=', type } = known.get(name) ?? {}
-    return `t.${quoteIdentifier(name)} ${equals} r.k${index}::${type}`
+    const column = known.get(name) as Column
+    const there = comparable(column, `t.${quoteIdentifier(name)}`)
+    return `${there} ${column.equals ?? '='} ${comparableText(column, `r.k${index}`)}`
   })
   return `FROM unnest(${arrays}) WITH ORDINALITY AS r (${names}, n) JOIN ${fromClause(table)} AS t ON ${same.join(' AND ')}`
 }

@@ -54,6 +54,7 @@ export const COLUMNS = `
           JOIN pg_operator op ON op.oid = o.amopopr JOIN pg_namespace n ON n.oid = op.oprnamespace
           WHERE c.opcmethod = 403 AND c.opcdefault AND c.opcintype = base.oid
             AND n.nspname <> 'pg_catalog') AS equals,
+         CASE WHEN t.typtype = 'd' AND base.kind = 'e' THEN format_type(base.oid, NULL) END AS compared_as,
          m.value AS missing, ${DEFAULT_EXPRESSION} AS default_expression, a.attidentity <> '' AS is_identity
   FROM pg_attribute a
   JOIN pg_type t ON t.oid = a.atttypid
@@ -62,7 +63,8 @@ export const COLUMNS = `
       SELECT a.atttypid, a.atttypmod
       UNION ALL
       SELECT b.typbasetype, b.typtypmod FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype = 'd')
-    SELECT behind.oid, behind.modifier FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype <> 'd') AS base
+    SELECT behind.oid, behind.modifier, b.typtype AS kind
+    FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype <> 'd') AS base
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   LEFT JOIN (${missingValues('$1')}) m ON m.attname = a.attname
   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''

@@ -121,6 +121,7 @@ function toColumn(row: TextRow): Column {
     baseType: row.base_type ?? row.type ?? '',
     notNull: row.attnotnull === 't',
     ...(row.equals && { equals: row.equals }),
+    ...(row.compared_as && { comparedAs: row.compared_as }),
     ...constantDefault(row),
   }
 }

@@ -1,7 +1,7 @@
 import { quoteIdentifier } from '../../lib/sql.ts'
 import type { ChunkRange } from '../destination/ledger.ts'
 import { fromClause } from './catalog.ts'
-import type { Column, TableDefinition } from './table.ts'
+import { type Column, comparable, comparableText, type TableDefinition } from './table.ts'
 
 /**
  * The SQL of a scan. Bounds of a range never stand in the text: they are settings of the session, set with parameters
@@ -18,7 +18,7 @@ export interface Bound {
 export type ColumnExpression = (column: Column, source: string, table: TableDefinition) => string
 
 /** A key column as far as comparing needs it. */
-export type KeyColumn = Pick<Column, 'name' | 'type'>
+export type KeyColumn = Pick<Column, 'name' | 'type' | 'comparedAs'>
 
 /** The key's columns, in key order. */
 export function keyColumns(definition: Pick<TableDefinition, 'columns' | 'key'>): KeyColumn[] {
@@ -64,9 +64,9 @@ export function rangeCondition(range: ChunkRange, key: readonly KeyColumn[]): st
       return range.toBlock === undefined ? from : `${from} AND ctid < ${setting('to', 1)}::tid`
     }
     case 'key': {
-      const columns = row(key.map((column) => quoteIdentifier(column.name)))
+      const columns = row(key.map((column) => comparable(column, quoteIdentifier(column.name))))
       const values = (end: 'from' | 'to') =>
-        row(key.map((column, index) => `${setting(end, index + 1)}::${column.type}`))
+        row(key.map((column, index) => comparableText(column, setting(end, index + 1))))
       return [
         ...(range.from ? [`${columns} >= ${values('from')}`] : []),
         ...(range.to ? [`${columns} < ${values('to')}`] : []),

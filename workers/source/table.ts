@@ -24,8 +24,23 @@ export interface Column {
   readonly notNull: boolean
   /** The type's own equality, as an SQL operator, where the plain sign is not it: in a session that knows only pg_catalog. */
   readonly equals?: string
+  /** The type that values are compared as, where PostgreSQL has no operators for the column's own: a domain over an enum. */
+  readonly comparedAs?: string
   /** Constant default as text (what an ADD COLUMN put into the rows already there), when there is one. */
   readonly constantDefault?: string
+}
+
+/** SQL of a value of the column that can be compared with another such. */
+export function comparable({ comparedAs }: Pick<Column, 'comparedAs'>, value: string): string {
+  return comparedAs === undefined ? value : `${value}::${comparedAs}`
+}
+
+/** The same of a text. */
+export function comparableText(
+  { comparedAs, type }: Pick<Column, 'comparedAs' | 'type'>,
+  text: string,
+): string {
+  return `${text}::${comparedAs ?? type}`
 }
 
 /**

@@ -1,8 +1,14 @@
 import { MillraceError } from '../../../lib/errors.ts'
 import { quoteTable } from '../../../lib/sql.ts'
 import { fromClause } from '../../source/catalog.ts'
-import type { Column, TableDefinition, TableName } from '../../source/table.ts'
-import { tableLabel } from '../../source/table.ts'
+import {
+  type Column,
+  comparable,
+  comparableText,
+  type TableDefinition,
+  type TableName,
+  tableLabel,
+} from '../../source/table.ts'
 import { readByKeys, readDigests, readRows } from '../../source/verify-read.ts'
 import { column, joined, type KeyTerm, output, type VerifySide } from '../../source/verify-sql.ts'
 import type { Comparison } from '../destination.ts'
@@ -74,9 +80,7 @@ export function comparedSides(
       : undefined,
     scatter: `(${hashOf(keyText)} & 4294967295)`,
     key: keys.map(({ own, there }) =>
-      which === 'source'
-        ? keyTerm(own.name, own.type, own.equals)
-        : keyTerm(own.name, there.baseType ?? own.type, there.equals),
+      which === 'source' ? keyTerm(own) : keyTerm({ ...there, type: there.baseType ?? own.type }),
     ),
   })
   return {
@@ -127,8 +131,13 @@ function orderedAs(own: Column, there: TargetColumn): { source: string; destinat
 }
 
 /** A row is found by its key's own operator, and so by its index. */
-function keyTerm(name: string, type: string, equals: string | undefined): KeyTerm {
-  return { text: output(name), place: column(name), equals, wanted: (text) => `(${text})::${type}` }
+function keyTerm(of: Pick<Column, 'name' | 'type' | 'equals' | 'comparedAs'>): KeyTerm {
+  return {
+    text: output(of.name),
+    place: comparable(of, column(of.name)),
+    equals: of.equals,
+    wanted: (text) => comparableText(of, `(${text})`),
+  }
 }
 
 const TEXTS = new Set(['text', 'character varying'])
