@@ -64,6 +64,38 @@ async function check(table: string): Promise<MillraceError | undefined> {
   return await checkReplicable(connection, definition, field).then(() => undefined, refused)
 }
 
+describe('a replica identity with a generated column', () => {
+  it.each<[string, string]>([
+    ['whole', 'g int generated always as (id + 1) stored); alter table $ replica identity full'],
+    ['virtual', 'g int generated always as (id + 1) virtual); alter table $ replica identity full'],
+    [
+      'chosen',
+      `g int not null generated always as (id + 1) stored); create unique index $_u on $ (g, id);
+       alter table $ replica identity using index $_u`,
+    ],
+    [
+      'parted',
+      `g int generated always as (id + 1) stored) partition by range (id);
+       create table $_1 partition of $ for values from (0) to (9); alter table $_1 replica identity full`,
+    ],
+  ])('is refused before the source refuses changes for it: %s', async (name, ddl) => {
+    const table = `generated_${name}`
+    const leaf = name === 'parted' ? `${table}_1` : table
+    await sql(`create table ${table} (id int primary key, ${ddl.replaceAll('$', table)}`)
+    expect(await join(table)).toMatchObject({
+      code: 'NoReplicaIdentity',
+      field,
+      message: expect.stringMatching(
+        `generated column "g" .* run ALTER TABLE "public"."${leaf}" REPLICA IDENTITY DEFAULT`,
+      ),
+    })
+    await sql(`insert into ${table} values (1); update ${table} set id = 2`)
+    await sql(`alter table ${leaf} replica identity default`)
+    expect(await join(table)).toBeUndefined()
+    await sql(`update ${table} set id = 3; delete from ${table}`)
+  })
+})
+
 describe('a partitioned table is refused', () => {
   const range = 'id int, d int, v text'
   it.each<[string, string, string]>([

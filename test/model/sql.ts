@@ -413,6 +413,7 @@ const STATEMENTS: readonly Statement[] = [
     run: () =>
       world().profile.keyless ? none : one({ indisprimary: 't', indisreplident: 'f', columns: '["k"]' }),
   },
+  { is: /AS generated\n/, still: true, run: () => none },
   {
     is: /FROM pg_partition_tree/,
     run: (session) =>

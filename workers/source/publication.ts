@@ -2,6 +2,7 @@ import { MillraceError } from '../../lib/errors.ts'
 import { quoteIdentifier, quoteTable } from '../../lib/sql.ts'
 import { fromClause, leafTables, readTableDefinition } from './catalog.ts'
 import { type Connection, inTransaction } from './connect.ts'
+import { checkGenerated } from './generated.ts'
 import { commitDurably, emitMessage } from './messages.ts'
 import { checkPartitions } from './partitions.ts'
 import { sqlState } from './postgres-errors.ts'
@@ -206,6 +207,7 @@ export async function checkReplicable(
   definition: TableDefinition,
   field: string,
 ): Promise<void> {
+  await checkGenerated(connection, definition, field)
   checkIdentity(definition, field)
   await checkPartitions(connection, definition, field)
 }
