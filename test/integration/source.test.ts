@@ -338,9 +338,9 @@ describe('the catalog', () => {
 
   it('takes the default of a domain for a column that has none of its own', async () => {
     await sql(`create domain counted as int default 1 check (value > 0); create domain further as counted;
-      create table owned (id int primary key); insert into owned values (1);
-      alter table owned add a counted, add b further, add c counted default 2, add d counted default null`)
-    const { columns } = await readTableDefinition(await connect(), named('owned'), field)
+      create table defaulted (id int primary key); insert into defaulted values (1);
+      alter table defaulted add a counted, add b further, add c counted default 2, add d counted default null`)
+    const { columns } = await readTableDefinition(await connect(), named('defaulted'), field)
     expect(columns.map(({ constantDefault }) => constantDefault)).toEqual([
       undefined,
       '1',
