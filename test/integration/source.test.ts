@@ -451,7 +451,7 @@ describe('the publication', () => {
     const connection = await connect()
     await ensurePublication(connection, names.publication, 'me')
     await sql(`create table bare (id int); create table hidden (id int primary key); alter table hidden replica identity nothing;
-      create table deferred (id int primary key deferrable)`)
+      create table deferred (id int primary key deferrable); create table hollow (); alter table hollow replica identity full`)
     const failure = (name: string) =>
       joinTable(connection, names, named(name), 'spec.tables[0]').catch(
         (thrown: unknown) => thrown as MillraceError,
@@ -465,6 +465,10 @@ describe('the publication', () => {
       message: expect.stringContaining('REPLICA IDENTITY DEFAULT'),
     })
     expect(await failure('deferred')).toMatchObject({ code: 'NoReplicaIdentity' })
+    expect(await failure('hollow')).toMatchObject({
+      code: 'ColumnNotFound',
+      message: expect.stringContaining('public.hollow has no column that is to be replicated'),
+    })
   })
 
   it('waits only shortly for writers and names them', async () => {

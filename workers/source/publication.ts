@@ -200,16 +200,27 @@ export async function leaveTable(
 
 /**
  * Throws `NoReplicaIdentity` for a table whose updates and deletes the source would refuse once it is published, or tell
- * without saying of which row: naming the SQL that cures it. `TableNotFound` for one with partitions that are not in the log.
+ * without saying of which row: naming the SQL that cures it. `TableNotFound` for one with partitions that are not in the log,
+ * `ColumnNotFound` for one without columns.
  */
 export async function checkReplicable(
   connection: Connection,
   definition: TableDefinition,
   field: string,
 ): Promise<void> {
+  checkColumns(definition, field)
   await checkGenerated(connection, definition, field)
   checkIdentity(definition, field)
   await checkPartitions(connection, definition, field)
+}
+
+function checkColumns(definition: TableDefinition, field: string): void {
+  if (definition.columns.length > 0) return
+  throw new MillraceError(
+    'ColumnNotFound',
+    `${field}: table ${tableLabel(definition)} has no column that is to be replicated (generated columns cannot be): add one, let one through by the table's columns, or remove the table from the list`,
+    { field, retryable: true },
+  )
 }
 
 function checkIdentity(definition: TableDefinition, field: string): void {
