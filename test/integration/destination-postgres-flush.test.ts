@@ -207,6 +207,21 @@ describe('batches of a table without a key', () => {
     )
   })
 
+  it('tell rows apart that differ by trailing blanks alone', async () => {
+    const { definition, row } = await fresh(['v bpchar', 'n integer'], [])
+    const rows = ['', ' ', '   ', 'a', 'a ', 'a   '].map((v) => [v, '1'])
+    const filled = await apply(row, definition, { keyless: rows.map((image) => ({ image, count: 2 })) })
+    const removed = [' ', 'a', 'a   '].map((v) => ({ image: [v, '1'], count: -2 }))
+    await apply(filled, definition, { keyless: removed })
+    expect(
+      await query(
+        url,
+        `select v, count(*)::int as n from (select format('%s', v) as v from "${definition.name}") t
+         group by v order by v collate "C"`,
+      ),
+    ).toEqual(['', '   ', 'a '].map((v) => ({ v, n: 2 })))
+  })
+
   it('takes away exactly as many as there are, of a partitioned table too', async () => {
     await query(url, `create table parts (v text, n integer) partition by hash (n)`)
     for (const n of [0, 1]) {

@@ -128,10 +128,11 @@ export function emptySQL({ table }: Pick<Writing, 'table'>, how: 'hard' | 'soft'
 /**
  * Takes away rows of a table without a key: of every row in the stage with a negative `count`, exactly that many equal
  * ones. Equal is what has the same text, column by column: not every type can be compared otherwise, and NULL is like NULL.
+ * The text is what the type writes of a value, as in that of a row; a cast to text would not be (it cuts the blanks of bpchar).
  */
 export function removeEqualSQL({ table, columns, softColumn }: Writing, how: 'hard' | 'soft'): string {
   const image = (of: (index: number) => string) =>
-    `ROW(${columns.map((_, index) => `${of(index)}::text`).join(', ')})::text`
+    `ROW(${columns.map((_, index) => of(index)).join(', ')})::text`
   const there = image((index) => `t.${quoteIdentifier((columns[index] as TargetColumn).name)}`)
   const alive = softColumn ? ` AND NOT t.${SOFT}` : ''
   const found = `(
