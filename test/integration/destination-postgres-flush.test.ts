@@ -222,6 +222,17 @@ describe('batches of a table without a key', () => {
     ).toEqual(['', '   ', 'a '].map((v) => ({ v, n: 2 })))
   })
 
+  it('have the marks of a source that is a destination itself as values', async () => {
+    const { definition, row } = await fresh(['v text', '__millrace_deleted boolean'], [])
+    const filled = await apply(row, definition, {
+      keyless: ['t', 'f'].map((mark) => ({ image: ['a', mark], count: 2 })),
+    })
+    await apply(filled, definition, { keyless: [{ image: ['a', 't'], count: -1 }] })
+    expect(await rowsOf(definition, '__millrace_deleted as mark', '__millrace_deleted')).toEqual(
+      [false, false, true].map((mark) => ({ mark })),
+    )
+  })
+
   it('takes away exactly as many as there are, of a partitioned table too', async () => {
     await query(url, `create table parts (v text, n integer) partition by hash (n)`)
     for (const n of [0, 1]) {
@@ -242,6 +253,26 @@ describe('batches of a table without a key', () => {
 })
 
 describe('a flush', () => {
+  it('has the marks of a source that is a destination itself as values', async () => {
+    const { definition, row } = await fresh(['id integer', '__millrace_deleted boolean', 'v text'], ['id'])
+    const filled = await apply(row, definition, {
+      upserts: [
+        ['1', 'f', 'a'],
+        ['2', 't', 'b'],
+      ],
+    })
+    await apply(filled, definition, {
+      upserts: [
+        ['1', 't', undefined],
+        ['2', 't', undefined],
+      ],
+    })
+    expect(await rowsOf(definition, 'id, __millrace_deleted as mark, v')).toEqual([
+      { id: 1, mark: true, v: 'a' },
+      { id: 2, mark: true, v: 'b' },
+    ])
+  })
+
   it('keeps what is the destination’s own', async () => {
     const { definition, row } = await fresh(['id integer', 'v text'], ['id'])
     const name = `"${definition.name}"`

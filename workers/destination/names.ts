@@ -23,6 +23,14 @@ export function destinationTable(
   }
 }
 
+/**
+ * Whether rows of a destination table are marked as deleted. A column of that name that is replicated is a value like any other: the
+ * source may be the destination of another Pipeline.
+ */
+export function marksDeleted(present: readonly string[], replicated: readonly string[]): boolean {
+  return present.includes(SOFT_DELETE_COLUMN) && !replicated.includes(SOFT_DELETE_COLUMN)
+}
+
 /** Throws `DestinationConflict` when the source has a column with the name that Millrace uses for its own. */
 export function refuseSoftDeleteColumn(
   table: TableName,

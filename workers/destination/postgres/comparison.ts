@@ -12,7 +12,7 @@ import {
 import { readByKeys, readDigests, readRows } from '../../source/verify-read.ts'
 import { column, joined, type KeyTerm, output, type VerifySide } from '../../source/verify-sql.ts'
 import type { Comparison } from '../destination.ts'
-import { SOFT_DELETE_COLUMN } from '../names.ts'
+import { marksDeleted, SOFT_DELETE_COLUMN } from '../names.ts'
 import { parseTypeName } from '../type-name.ts'
 import { readTarget, type TargetColumn, type TargetTable } from './catalog.ts'
 import type { Sessions } from './sessions.ts'
@@ -65,7 +65,10 @@ export function comparedSides(
   })
   const types = keys.map(({ own, there }) => orderedAs(own, there))
   const isOrdered = types.every((type) => type !== undefined)
-  const isSoft = table.columns.some(({ name }) => name === SOFT_DELETE_COLUMN)
+  const isSoft = marksDeleted(
+    table.columns.map(({ name }) => name),
+    definition.columns.map(({ name }) => name),
+  )
   // What stands between the texts tells one key from another.
   const keyText = joined(keys.flatMap(({ own }) => [output(own.name), `E'\\x01'`]))
   const side = (which: 'source' | 'destination', columns: readonly string[], hashOf: Hash) => ({

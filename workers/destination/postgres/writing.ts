@@ -1,6 +1,6 @@
 import { MillraceError } from '../../../lib/errors.ts'
 import { tableLabel } from '../../source/table.ts'
-import { SOFT_DELETE_COLUMN } from '../names.ts'
+import { marksDeleted } from '../names.ts'
 import type { TargetTable } from './catalog.ts'
 import { conform, type TableRequest } from './ensure-table.ts'
 import type { Session } from './sessions.ts'
@@ -35,7 +35,10 @@ function tryWriting(
 ): Writing | undefined {
   const there = new Map(table.columns.map((column) => [column.name, column]))
   const columns = definition.columns.flatMap((column) => there.get(column.name) ?? [])
-  const softColumn = there.has(SOFT_DELETE_COLUMN)
+  const softColumn = marksDeleted(
+    [...there.keys()],
+    definition.columns.map(({ name }) => name),
+  )
   if (columns.length < definition.columns.length || (options.deletes === 'Soft' && !softColumn)) return
   const key = definition.key.map((name) => columns.findIndex((column) => column.name === name))
   const indexed = key.length > 0 && isIndexed(table.uniqueKeys, definition.key)

@@ -4,7 +4,7 @@ import { type TableDefinition, type TableName, tableLabel } from '../../source/t
 import { inOrder, type RowDigest } from '../../source/verify-read.ts'
 import { joined, type VerifySide } from '../../source/verify-sql.ts'
 import type { Comparison } from '../destination.ts'
-import { SOFT_DELETE_COLUMN } from '../names.ts'
+import { marksDeleted, SOFT_DELETE_COLUMN } from '../names.ts'
 import { readTarget, type TargetTable } from './catalog.ts'
 import {
   type ComparedColumn,
@@ -136,7 +136,10 @@ export function comparedSides(
   const hash = `md5(convert_to(${joined(sourceParts(columns))}, 'UTF8'))`
   const keyColumns = keys.map(({ column }) => column)
   const keyHash = `md5(convert_to(${joined(sourceParts(keyColumns))}, 'UTF8'))`
-  const isSoft = table.columns.some(({ name }) => name === SOFT_DELETE_COLUMN)
+  const isSoft = marksDeleted(
+    table.columns.map(({ name }) => name),
+    definition.columns.map(({ name }) => foldName(name)),
+  )
   return {
     source: {
       from: fromClause(definition),

@@ -2,7 +2,7 @@ import { createBackoff } from '../../../lib/backoff.ts'
 import { MillraceError } from '../../../lib/errors.ts'
 import { sleep } from '../../../lib/sleep.ts'
 import { tableLabel } from '../../source/table.ts'
-import { SOFT_DELETE_COLUMN } from '../names.ts'
+import { marksDeleted, SOFT_DELETE_COLUMN } from '../names.ts'
 import { hasSchema, readTarget, type TargetTable } from './catalog.ts'
 import { type ColumnRule, convertValue } from './columns.ts'
 import type { RedshiftContext, TableRequest } from './context.ts'
@@ -149,7 +149,10 @@ function tryWriting(
   { definition, options }: TableRequest,
 ): Writing | undefined {
   const there = new Map(table.columns.map((column) => [column.name, column]))
-  const softColumn = there.has(SOFT_DELETE_COLUMN)
+  const softColumn = marksDeleted(
+    [...there.keys()],
+    definition.columns.map(({ name }) => foldName(name)),
+  )
   if (options.deletes === 'Soft' && !softColumn) return undefined
   const columns = rules(definition).flatMap(({ name, type }) => {
     const found = there.get(foldName(name))
