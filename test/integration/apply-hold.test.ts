@@ -42,6 +42,17 @@ async function openHeld(name: string, action: 'DoNothing' | 'Truncate' | 'Drop' 
 }
 
 describe('a hold', () => {
+  it('of a backfill that makes the table anew misses no column that the source has dropped', async () => {
+    const { bed, uid } = await openHeld('narrower', 'Drop')
+    await query(bed.source.url, 'alter table t drop v')
+    await bed.copy(uid, define('t', ['k integer'], ['k']), ['1'])
+    await bed.control(0xc00, { control: 'release', lsn: '0/C10', uid })
+    await bed.untilQueue('b', 'Drained')
+    await bed.rows(0xd00, [['i', 2, ['3']]], { columns: [['k', 'integer', 1]] })
+    await bed.untilLedger('the row', (row) => row.position.lsn >= 0xd00n)
+    expect(await bed.ledger()).toMatchObject({ needsEmptying: false, historyComplete: true, stopCode: '' })
+  })
+
   it('lets nothing pass until the copy is complete, and is drained by the release', async () => {
     const { bed, uid, worker } = await openHeld('hold')
     expect(await bed.contents()).toEqual(['(1,before)'])

@@ -30,6 +30,8 @@ export async function waitForHoldEnd(
     const backfill = await ledger.readBackfill(uid, signal)
     if (backfill) env.sawBackfill(backfill)
     if (backfill?.state === 'copied') addDraining(state, backfill)
+    // The new table has the columns that the source has now: of others that were written, none is missed.
+    if (backfill?.action === 'Drop') state.columns = []
     if (backfill?.state !== 'held') return
     const digest = look(env.seenBackfill(uid))
     if (whyOver(backfill, env.seenBackfill(uid), env.seenScope(state.table))) {
