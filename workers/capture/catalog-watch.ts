@@ -8,7 +8,7 @@ import { readDigests, readFingerprint } from './catalog.ts'
 import type { Directory } from './directory.ts'
 import { readEmptiedLeaves } from './emptied.ts'
 import { compareFingerprints, type Fingerprint, type TableChange, withPast } from './fingerprint.ts'
-import { readAlteredColumns, readFilledLeaves } from './leaf-facts.ts'
+import { type AddedColumn, readAlteredColumns, readFilledLeaves, readOddColumns } from './leaf-facts.ts'
 import { type LeafHistory, newLeaves, rewrittenLeaves, wholeTruncation } from './leaves.ts'
 import type { Truncations } from './truncations.ts'
 
@@ -37,7 +37,7 @@ export interface CatalogWatchOptions {
   readonly onChange: (table: TableName, change: TableChange, afterSent: () => void) => void
 }
 
-const NOTHING: LeafHistory = { filled: new Set(), emptied: new Map(), altered: new Set() }
+const NOTHING: LeafHistory = { filled: new Set(), emptied: new Map(), altered: new Set(), odd: new Set() }
 
 export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
   const { directory, log, truncations } = options
@@ -83,6 +83,11 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
       filled,
       emptied: told === false ? emptied : new Map(),
       altered,
+      odd: await readOddColumns(
+        connection,
+        rewritten.map(([, leaf]) => leaf),
+        unkeptColumns(before, after),
+      ),
     })
     return change ?? (told === undefined ? 'undecided' : undefined)
   }
@@ -135,6 +140,12 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
       return changed
     },
   }
+}
+
+/** Columns that came since and of which the catalog keeps no value for older rows. */
+function unkeptColumns(before: Fingerprint, after: Fingerprint): AddedColumn[] {
+  const added = after.columns.filter(({ number, keepsValue }) => number > before.lastNumber && !keepsValue)
+  return added.map(({ name, type, added: value = null }) => ({ name, type, added: value }))
 }
 
 /** What is attached above the leaves that were there before; were it another attachment, they would differ by it. */

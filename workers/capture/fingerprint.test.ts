@@ -16,7 +16,12 @@ const before: Fingerprint = {
   leaves: [{ oid: 10, name: 't', filenode: '100' }],
 }
 const rewritten = [{ oid: 10, name: 't', filenode: '101' }]
-const none = { filled: new Set<number>(), emptied: new Map<number, string>(), altered: new Set<string>() }
+const none = {
+  filled: new Set<number>(),
+  emptied: new Map<number, string>(),
+  altered: new Set<string>(),
+  odd: new Set<string>(),
+}
 const part = (oid: number) => ({ oid, name: `p${oid}`, filenode: String(oid) })
 
 describe('compareFingerprints', () => {
@@ -193,6 +198,18 @@ describe('withPast', () => {
     // VACUUM FULL takes the value away that PostgreSQL kept for older rows.
     const kept = { ...before, columns: before.columns.map((one) => ({ ...one, missing: 'x' })) }
     expect(compareFingerprints(withPast(before, kept, []), after, altered)).toBeUndefined()
+  })
+
+  it('takes a column for one with values of its own where older rows have another value than it is said to have given', () => {
+    const after = {
+      ...before,
+      columns: [...before.columns, column(5, 'b')],
+      lastNumber: 5,
+      leaves: rewritten,
+    }
+    const odd = { ...none, odd: new Set(['b']) }
+    expect(compareFingerprints(before, after, odd)?.message).toMatch(/"b" was added with a value of its own/)
+    expect(compareFingerprints(before, after, none)).toBeUndefined()
   })
 
   it('takes another composite type for other values', () => {

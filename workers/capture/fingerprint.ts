@@ -68,7 +68,7 @@ export function compareFingerprints(
   if (before.oid !== after.oid) return changed('the table was dropped and created again')
   const leaves = compareLeaves(before.leaves, after.leaves, keyNames(before), history)
   return (
-    compareColumns(before, after, history.altered) ??
+    compareColumns(before, after, history) ??
     (leaves === undefined ? undefined : changed(leaves)) ??
     (String(before.key) === String(after.key) ? undefined : changed('its key was changed'))
   )
@@ -126,7 +126,7 @@ function keyNames({ key, columns }: Fingerprint): string[] {
 function compareColumns(
   before: Fingerprint,
   after: Fingerprint,
-  altered: LeafHistory['altered'],
+  history: LeafHistory,
 ): TableChange | undefined {
   const known = new Map(before.columns.map((column) => [column.number, column]))
   const rewritten = isRewritten(before, after)
@@ -138,7 +138,7 @@ function compareColumns(
       if (column.number <= before.lastNumber) {
         return changed(`column ${name}, which was generated, now holds values of its own`)
       }
-      if (column.computed && rewritten) {
+      if (rewritten && (column.computed || history.odd.has(column.name))) {
         return changed(`column ${name} was added with a value of its own for every row`)
       }
       if (former.has(column.name)) {
@@ -155,7 +155,7 @@ function compareColumns(
     if (old.attributes !== undefined && old.attributes !== column.attributes)
       return changed(`the type of column ${name} was altered`)
     // Another file takes away the kept value by itself, which alters the column too.
-    if (rewritten && old.type === column.type && altered.has(column.name) && !old.keepsValue) {
+    if (rewritten && old.type === column.type && history.altered.has(column.name) && !old.keepsValue) {
       return changed(`column ${name} was given other values (ALTER COLUMN … TYPE … USING)`)
     }
     if (old.type !== column.type && rewritten) {

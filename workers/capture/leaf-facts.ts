@@ -1,4 +1,4 @@
-import { quoteTable } from '../../lib/sql.ts'
+import { quoteIdentifier, quoteTable } from '../../lib/sql.ts'
 import type { Connection } from '../source/connect.ts'
 import { LEAF_IDENTITY, type LeafIdentity } from '../source/partitions.ts'
 import { askLeaf } from './leaf-rows.ts'
@@ -15,6 +15,13 @@ export const LEAVES = `
      WHERE (l.oid = c.oid AND l.relkind = 'r')
         OR (c.relkind = 'p' AND l.relkind IN ('r', 'f')
             AND l.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)))`
+
+/** A column, and what the rows that were there got by all that the catalog tells. */
+export interface AddedColumn {
+  readonly name: string
+  readonly type: string
+  readonly added: string | null
+}
 
 type Facts = [
   oid: number,
@@ -43,6 +50,37 @@ export async function readAlteredColumns(
     [`{${leaves.map(({ oid }) => oid).join(',')}}`],
   )
   return new Set(rows.map((row) => row.attname ?? ''))
+}
+
+/**
+ * Which of these columns, added with this value (or NULL) by all that the catalog tells, have something else in rows that are as
+ * old as the leaf's file. A default that was computed, and then dropped or exchanged, leaves no other trace.
+ */
+export async function readOddColumns(
+  connection: Connection,
+  leaves: readonly FingerprintLeaf[],
+  columns: readonly AddedColumn[],
+): Promise<ReadonlySet<string>> {
+  const odd = new Set<string>()
+  for (const { oid } of columns.length > 0 ? leaves : []) {
+    const [leaf] = await connection.query(
+      `SELECT n.nspname, l.relname, l.xmin AS transaction
+       FROM pg_class l JOIN pg_namespace n ON n.oid = l.relnamespace WHERE l.oid = $1`,
+      [String(oid)],
+    )
+    const table = leaf && quoteTable({ schema: leaf.nspname ?? '', name: leaf.relname ?? '' })
+    for (const { name, type, added } of table ? columns : []) {
+      const value = added === null ? 'NULL' : `CAST(CAST($2 AS ${type}) AS text)`
+      const found = await askLeaf(
+        connection,
+        `SELECT EXISTS (SELECT FROM ONLY ${table} WHERE age(xmin) >= age($1::xid)
+           AND CAST(${quoteIdentifier(name)} AS text) IS DISTINCT FROM ${value}) AS odd`,
+        [leaf?.transaction ?? '', ...(added === null ? [] : [added])],
+      )
+      if (found?.odd !== 'f') odd.add(name)
+    }
+  }
+  return odd
 }
 
 /** Foreign tables are left out: there is nothing of them in the log or in the destination that could change. */

@@ -14,6 +14,7 @@ const nothing = {
   filled: new Set<number>(),
   emptied: new Map<number, string>(),
   altered: new Set<string>(),
+  odd: new Set<string>(),
 }
 
 describe('compareLeaves', () => {

@@ -26,6 +26,8 @@ export interface LeafHistory {
   readonly emptied: ReadonlyMap<number, string>
   /** Names of columns that were altered by what gave a leaf its present file. */
   readonly altered: ReadonlySet<string>
+  /** Names of added columns of which older rows have something else than what is told of them. */
+  readonly odd: ReadonlySet<string>
 }
 
 type Leaves = readonly FingerprintLeaf[]
