@@ -672,6 +672,51 @@ describe('what row events do not show', () => {
     expect(controls(events)).toEqual(['join', 'changed'])
   })
 
+  it.each<[string, string, RegExp]>([
+    [
+      'of a column, which was written meanwhile',
+      `alter table t rename note to remark; update t set remark = 'b'; alter table t rename remark to note`,
+      /a column was named "remark" for a time/,
+    ],
+    [
+      'of a column that nobody saw before',
+      `alter table t add brief text; update t set brief = 'b'; alter table t rename brief to lasting`,
+      /a column was named "brief" for a time/,
+    ],
+    [
+      'of two columns, which were written meanwhile',
+      `alter table t rename note to n; alter table t rename more to note; alter table t rename n to more;
+       update t set note = 'b';
+       alter table t rename note to n; alter table t rename more to note; alter table t rename n to more`,
+      /columns had exchanged their names for a time/,
+    ],
+    [
+      'of the table, which was written meanwhile',
+      `alter table t rename to u; update u set note = 'b'; alter table u rename to t`,
+      /the table was named public.u for a time/,
+    ],
+    [
+      'of its schema, in which it was written',
+      `create schema s; alter table t set schema s; update s.t set note = 'b'; alter table s.t set schema public`,
+      /the table was named s.t for a time/,
+    ],
+  ])('another name for a time, %s', async (_, ddl, message) => {
+    const bed = await open('names', {
+      source: 'create table t (id int primary key, note text, more text)',
+      tables: [{ name: 't' }],
+    })
+    bed.run()
+    await bed.untilJoined('t')
+    await bed.sql(`insert into t values (1, 'a', 'm')`)
+    await bed.untilEvents('t', 'the row', (all) => all.length === 2)
+    await bed.sql(ddl)
+    const events = await bed.untilEvents('t', 'changed', (all) => controls(all).includes('changed'))
+    expect(events.find(({ control }) => control.control === 'changed')?.control.message).toMatch(message)
+    await bed.sql(`insert into t (id) values (2)`)
+    const later = await bed.untilEvents('t', 'the last row', (all) => all.at(-1)?.row.id === '2')
+    expect(controls(later)).toEqual(['join', 'changed'])
+  })
+
   it('partitions that are truncated, unless by a TRUNCATE of their table', async () => {
     const bed = await open('emptied', {
       source: `create table p (id int primary key) partition by range (id);

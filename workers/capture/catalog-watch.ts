@@ -7,19 +7,36 @@ import { type TableName, tableLabel } from '../source/table.ts'
 import { readDigests, readFingerprint } from './catalog.ts'
 import type { Directory } from './directory.ts'
 import { readEmptiedLeaves } from './emptied.ts'
-import { compareFingerprints, type Fingerprint, type TableChange, withPast } from './fingerprint.ts'
+import {
+  compareFingerprints,
+  compareNames,
+  type Fingerprint,
+  type TableChange,
+  tableAway,
+  withPast,
+} from './fingerprint.ts'
 import { type AddedColumn, readAlteredColumns, readFilledLeaves, readOddColumns } from './leaf-facts.ts'
 import { type LeafHistory, newLeaves, rewrittenLeaves, wholeTruncation } from './leaves.ts'
 import type { Truncations } from './truncations.ts'
+
+/** How the log describes a table. */
+export interface Logged {
+  /** Names of the columns, in their order. */
+  readonly named: readonly string[]
+  /** The transaction that wrote so. */
+  readonly xid: number
+}
 
 /** Notices what happens to tables without row events (rule R20). */
 export interface CatalogWatch {
   /**
    * Looks at one table. Says whether that settled what became of it; if not, it is to be looked at again.
    *
-   * @param named names of the columns that the log speaks of
+   * @param logged what the log says of the table
    */
-  look(connection: Connection, table: TableName, oid: number, named?: readonly string[]): Promise<boolean>
+  look(connection: Connection, table: TableName, oid: number, logged?: Logged): Promise<boolean>
+  /** The log has changes of the table under another name. */
+  wasAway(table: TableName, as: TableName): void
   /** By name, what columns that were seen being added gave to the rows that were there. */
   added(table: TableName): ReadonlyMap<string, string | null>
   /** Looks at all whose digest differs; returns those. */
@@ -44,6 +61,8 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
   const digests = new Map<number, string>()
   /** What was seen last, by label; the directory remembers it only when the line about it is in the queue. */
   const seen = new Map<string, Fingerprint>()
+  /** What the log says of tables, by label, and the catalog may be about to say. */
+  const unsettled = new Map<string, readonly Logged[]>()
   /** Where the log ended when a transaction was first found to have emptied all of a table, by both. */
   const ends = new Map<string, LSN>()
 
@@ -92,21 +111,59 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
     return change ?? (told === undefined ? 'undecided' : undefined)
   }
 
+  /**
+   * Left for the next look while the catalog may be behind the log: a commit is in the log a moment before others see it. Looks
+   * anew, because what was read before may be of before the commit.
+   */
+  async function judgeNames(
+    connection: Connection,
+    label: string,
+    before: Fingerprint,
+    after: Fingerprint,
+    told: readonly Logged[],
+  ): Promise<TableChange | undefined> {
+    const open: Logged[] = []
+    let change: TableChange | undefined
+    for (const logged of told) {
+      if (before.oid !== after.oid || !compareNames(after, logged.named)) continue
+      const [row] = await connection.query(
+        `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND transactionid = $1::xid) AS running`,
+        [String(logged.xid)],
+      )
+      const found = row?.running === 't' ? undefined : await readFingerprint(connection, after.oid)
+      if (row?.running === 't') open.push(logged)
+      else if (found) change ??= compareNames(withPast(after, found, logged.named), logged.named)
+    }
+    if (open.length > 0) unsettled.set(label, open)
+    else unsettled.delete(label)
+    return change
+  }
+
   const latest = (table: TableName) => seen.get(tableLabel(table)) ?? directory.fingerprint(table)
 
   async function look(
     connection: Connection,
     table: TableName,
     oid: number,
-    named: readonly string[] = [],
+    logged?: Logged,
   ): Promise<boolean> {
     const label = tableLabel(table)
     const before = latest(table)
     const found = await readFingerprint(connection, oid)
-    const after = found && withPast(before, found, named)
-    if (!after || isDeepStrictEqual(before, after)) return true
-    const change = before && (await judge(connection, before, after))
-    if (change === 'undecided') return false
+    const told = [...(unsettled.get(label) ?? []), ...(logged ? [logged] : [])]
+    const after =
+      found &&
+      withPast(
+        before,
+        found,
+        told.flatMap(({ named }) => named),
+      )
+    if (!after) return true
+    const names = before && (await judgeNames(connection, label, before, after, told))
+    if (!names && isDeepStrictEqual(before, after)) return true
+    const facts = before && (await judge(connection, before, after))
+    if (facts === 'undecided') return false
+    const change = facts ?? names
     seen.set(label, after)
     const remember = () => directory.setFingerprint(table, after)
     if (change) {
@@ -123,6 +180,11 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
 
   return {
     look,
+    wasAway(table, as) {
+      const change = tableAway(tableLabel(as))
+      log.warn({ table: tableLabel(table), reason: change.message }, 'The table was renamed')
+      options.onChange(table, change, () => {})
+    },
     added(table) {
       const columns = latest(table)?.columns ?? []
       return new Map(columns.flatMap(({ name, added }) => (added === undefined ? [] : [[name, added]])))
@@ -132,7 +194,9 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
         connection,
         members.map((member) => member.oid),
       )
-      const changed = members.filter((member) => now.get(member.oid) !== digests.get(member.oid))
+      const changed = members.filter(
+        (member) => now.get(member.oid) !== digests.get(member.oid) || unsettled.has(tableLabel(member)),
+      )
       for (const member of changed) {
         const isSettled = await look(connection, member, member.oid)
         if (isSettled) digests.set(member.oid, now.get(member.oid) ?? '')

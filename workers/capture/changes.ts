@@ -22,7 +22,12 @@ import { type FrameHandler, readServerError } from './wire.ts'
 
 /** What has to be looked up before the next message can be taken. */
 export type Pending =
-  | { readonly kind: 'relation'; readonly message: RelationMessage }
+  | {
+      readonly kind: 'relation'
+      readonly message: RelationMessage
+      /** The transaction that describes the table. */
+      readonly xid: number
+    }
   | { readonly kind: 'messages'; readonly messages: readonly TableMessage[] }
   | { readonly kind: 'drain' }
 
@@ -121,7 +126,7 @@ export function createChanges(options: ChangesOptions): Changes {
 
   /** The stream stops until the table is looked up; `write` is then called again. */
   function lookUp(oid: number, write: () => void): false {
-    pending = { kind: 'relation', message: described.get(oid) as RelationMessage }
+    pending = { kind: 'relation', message: described.get(oid) as RelationMessage, xid: begin?.xid ?? 0 }
     resume = write
     return false
   }

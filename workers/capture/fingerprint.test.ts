@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { compareFingerprints, type Fingerprint, withPast } from './fingerprint.ts'
+import { compareFingerprints, compareNames, type Fingerprint, withPast } from './fingerprint.ts'
 
 const column = (number: number, name: string, type = 'integer') => ({
   number,
@@ -210,6 +210,18 @@ describe('withPast', () => {
     const odd = { ...none, odd: new Set(['b']) }
     expect(compareFingerprints(before, after, odd)?.message).toMatch(/"b" was added with a value of its own/)
     expect(compareFingerprints(before, after, none)).toBeUndefined()
+  })
+
+  it.each<[string, readonly string[], RegExp | undefined]>([
+    ['the names of now', ['id', 'a', 'e'], undefined],
+    ['names that were before', ['id', 'was', 'a', 'e'], undefined],
+    ['fewer names', ['id', 'e'], undefined],
+    ['a name that was never seen', ['id', 'tmp', 'e'], /a column was named "tmp" for a time/],
+    ['names in another order', ['id', 'e', 'a'], /columns had exchanged their names for a time/],
+  ])('compares with what the log says: %s', (_, named, message) => {
+    const found = compareNames({ ...before, formerNames: ['was'] }, named)
+    if (message) expect(found?.message).toMatch(message)
+    else expect(found).toBeUndefined()
   })
 
   it('takes another composite type for other values', () => {

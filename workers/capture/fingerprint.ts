@@ -119,6 +119,27 @@ export function withPast(
   }
 }
 
+/**
+ * What the log tells of the columns that neither the catalog of before nor that of now has: between them they had other names. What
+ * was written meanwhile is in the queue under those.
+ *
+ * @param after with its past; see `withPast`
+ * @param named columns that the log speaks of, in their order
+ */
+export function compareNames(after: Fingerprint, named: readonly string[]): TableChange | undefined {
+  const places = new Map(after.columns.map(({ name }, index) => [name, index]))
+  const unknown = named.find((name) => !places.has(name) && !after.formerNames?.includes(name))
+  if (unknown !== undefined) return changed(`a column was named ${JSON.stringify(unknown)} for a time`)
+  const found = named.flatMap((name) => places.get(name) ?? [])
+  const isInOrder = found.every((place, index) => index === 0 || place > Number(found[index - 1]))
+  return isInOrder ? undefined : changed('columns had exchanged their names for a time')
+}
+
+/** The table's changes were written under another name for a time. */
+export function tableAway(name: string): TableChange {
+  return changed(`the table was named ${name} for a time`)
+}
+
 function keyNames({ key, columns }: Fingerprint): string[] {
   return key.map((number) => columns.find((column) => column.number === number)?.name ?? '')
 }

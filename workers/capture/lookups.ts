@@ -8,6 +8,7 @@ import type { CatalogWatch } from './catalog-watch.ts'
 import type { Changes } from './changes.ts'
 import type { Directory } from './directory.ts'
 import { describeMessage } from './log-messages.ts'
+import type { RelationMessage } from './pgoutput.ts'
 import { makeRelation } from './relations.ts'
 import type { SqlSession } from './sql-session.ts'
 import type { Lookups } from './stream-loop.ts'
@@ -19,6 +20,8 @@ export interface LookupOptions {
   readonly watch: CatalogWatch
   readonly epoch: number
   readonly filterOf: (table: TableName) => ColumnFilter | undefined
+  /** The tables of the Pipeline. */
+  readonly tables: () => readonly TableName[]
   readonly log: Logger
   /** The stream waits for the source's catalog because of this error; undefined: no longer. */
   readonly onTrouble: (thrown: unknown) => void
@@ -46,16 +49,27 @@ export function createLookups(options: LookupOptions): Lookups {
     }
   }
 
+  /** Whether the log has changes of this table under another name than its own: those come to another topic. */
+  function isSameUnder(table: TableName, message: RelationMessage): boolean {
+    const isNamedSo = table.schema === message.schema && table.name === message.name
+    return !isNamedSo && directory.fingerprint(table)?.oid === message.oid
+  }
+
   return {
-    async relation({ message }, signal) {
+    async relation({ message, xid }, signal) {
       const table = { schema: message.schema, name: message.name }
       const channel = await insist(() => directory.channel(table, signal), signal)
+      const away = options.tables().find((one) => isSameUnder(one, message))
+      if (away) {
+        await insist(() => directory.channel(away, signal), signal)
+        watch.wasAway(away, table)
+      }
       const key = await insist(
         () =>
           sql.use(async (connection) => {
             await typeNames.learn(connection, message.columns)
             const named = message.columns.map(({ name }) => name)
-            await watch.look(connection, table, message.oid, named)
+            await watch.look(connection, table, message.oid, { named, xid })
             return await readKey(connection, message.oid)
           }),
         signal,

@@ -180,6 +180,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
       watch,
       epoch,
       filterOf,
+      tables: () => spec().tables,
       log,
       onTrouble: (thrown) => report.trouble('stream', thrown),
     })
