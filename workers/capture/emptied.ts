@@ -1,6 +1,6 @@
 import { quoteTable } from '../../lib/sql.ts'
 import type { Connection } from '../source/connect.ts'
-import { askLeaf } from './leaf-rows.ts'
+import { askLeaf, FRONT } from './leaf-rows.ts'
 import type { FingerprintLeaf } from './leaves.ts'
 
 /**
@@ -19,9 +19,6 @@ const FILE = `
   CROSS JOIN LATERAL (SELECT e.xmin, e.cmin FROM pg_class e WHERE e.oid IN (l.oid, l.reltoastrelid)
                       ORDER BY age(e.xmin) DESC, e.cmin::text::bigint LIMIT 1) f
   WHERE l.oid = $1`
-
-/** Rows that were moved to another file stand at its front; whatever was written later need not be read, however much it is. */
-const FRONT = `ctid < '(4096,0)'`
 
 /** No row that is written while we look is further ahead than this; one that seems to be is frozen, and very old. */
 const FUTURE = -1_000_000

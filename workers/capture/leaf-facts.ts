@@ -1,7 +1,7 @@
 import { quoteIdentifier, quoteTable } from '../../lib/sql.ts'
 import type { Connection } from '../source/connect.ts'
 import { LEAF_IDENTITY, type LeafIdentity } from '../source/partitions.ts'
-import { askLeaf } from './leaf-rows.ts'
+import { askLeaf, FRONT } from './leaf-rows.ts'
 import type { FingerprintLeaf } from './leaves.ts'
 
 /** The leaves of the table that is the row `c` of pg_class, as JSON. Takes no lock: partitions may be locked for long. */
@@ -73,7 +73,7 @@ export async function readOddColumns(
       const value = added === null ? 'NULL' : `CAST(CAST($2 AS ${type}) AS text)`
       const found = await askLeaf(
         connection,
-        `SELECT EXISTS (SELECT FROM ONLY ${table} WHERE age(xmin) >= age($1::xid)
+        `SELECT EXISTS (SELECT FROM ONLY ${table} WHERE ${FRONT} AND age(xmin) >= age($1::xid)
            AND CAST(${quoteIdentifier(name)} AS text) IS DISTINCT FROM ${value}) AS odd`,
         [leaf?.transaction ?? '', ...(added === null ? [] : [added])],
       )
