@@ -273,6 +273,32 @@ describe('a flush', () => {
     ])
   })
 
+  it('finds a row by a composite key with NULLs in it, and takes unchanged values from there', async () => {
+    await query(url, 'create type pair as (x int, y text)')
+    const { definition, row } = await fresh(['k public.pair', 'v text', 'w text'], ['k'])
+    const filled = await apply(row, definition, {
+      upserts: [
+        ['(1,)', 'a', 'long'],
+        ['(,)', 'b', 'long'],
+      ],
+    })
+    const changed = await apply(filled, definition, {
+      upserts: [
+        ['(1,)', 'c', undefined],
+        ['(,)', 'd', undefined],
+      ],
+    })
+    expect(await rowsOf(definition, 'k::text as k, v, w', 'v')).toEqual([
+      { k: '(1,)', v: 'c', w: 'long' },
+      { k: '(,)', v: 'd', w: 'long' },
+    ])
+    await apply(changed, definition, { upserts: [['(1,)', 'e', 'new']] })
+    expect(await rowsOf(definition, 'k::text as k, v, w', 'v')).toMatchObject([
+      { v: 'd' },
+      { v: 'e', w: 'new' },
+    ])
+  })
+
   it('keeps what is the destination’s own', async () => {
     const { definition, row } = await fresh(['id integer', 'v text'], ['id'])
     const name = `"${definition.name}"`

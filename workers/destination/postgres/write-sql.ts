@@ -95,9 +95,10 @@ function insertFound({ table, columns }: Writing): string {
     WHERE NOT s.there AND (SELECT count(*) FROM u) >= 0`
 }
 
+// IS NOT NULL would be false for a composite value with a NULL in it.
 function isThere({ columns, key }: Writing): string {
   const [first = 0] = key
-  return `t.${quoteIdentifier((columns[first] as TargetColumn).name)} IS NOT NULL`
+  return `t.${quoteIdentifier((columns[first] as TargetColumn).name)} IS DISTINCT FROM NULL`
 }
 
 /**
