@@ -174,16 +174,20 @@ describe('a destination table', () => {
   it('may be one that somebody else made', async () => {
     await query(
       url,
-      `create domain positive as integer check (value > 0);
-       create table foreign_made (v text, n positive, id bigint, serial bigserial primary key, at timestamptz default now())`,
+      `create domain positive as integer check (value > 0); create domain larger as positive check (value > 1);
+       create table foreign_made (v text, n positive, m larger, id bigint, serial bigserial primary key, at timestamptz default now())`,
     )
-    const definition = define('foreign_made', ['id integer', 'v character varying(10)', 'n integer'], ['id'])
+    const definition = define(
+      'foreign_made',
+      ['id integer', 'v character varying(10)', 'n integer', 'm integer'],
+      ['id'],
+    )
     const row = await claim(one, definition)
     await ensure(definition)
-    const result = await one.flush(batch(row, definition, { upserts: [['1', 'a', '2']] }), never)
+    const result = await one.flush(batch(row, definition, { upserts: [['1', 'a', '2', '3']] }), never)
     expect(result.kind).toBe('applied')
-    expect(await query(url, 'select id::int, v, n, serial::int from foreign_made')).toEqual([
-      { id: 1, v: 'a', n: 2, serial: 1 },
+    expect(await query(url, 'select id::int, v, n, m, serial::int from foreign_made')).toEqual([
+      { id: 1, v: 'a', n: 2, m: 3, serial: 1 },
     ])
   })
 

@@ -45,7 +45,7 @@ export const FINGERPRINT = `(
 // Only types of extensions need an operator of theirs: everything in pg_catalog is found by its plain sign.
 const COLUMNS = `
   SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, -1) AS cast_type,
-    CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod) END AS base_type,
+    CASE t.typtype WHEN 'd' THEN format_type(base.oid, base.modifier) END AS base_type,
     a.attnotnull AS not_null, a.atthasdef OR a.attidentity <> '' AS has_default, a.attgenerated <> '' AS generated,
     a.attidentity = 'a' AS always_identity,
     (SELECT n.nspname FROM pg_opclass c
@@ -53,8 +53,14 @@ const COLUMNS = `
          AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype
        JOIN pg_operator op ON op.oid = o.amopopr JOIN pg_namespace n ON n.oid = op.oprnamespace
      WHERE c.opcmethod = 403 AND c.opcdefault AND op.oprname = '='
-       AND c.opcintype = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END) AS equals_schema
+       AND c.opcintype = base.oid) AS equals_schema
   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+  CROSS JOIN LATERAL (
+    WITH RECURSIVE behind(oid, modifier) AS (
+      SELECT a.atttypid, a.atttypmod
+      UNION ALL
+      SELECT b.typbasetype, b.typtypmod FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype = 'd')
+    SELECT behind.oid, behind.modifier FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype <> 'd') AS base
   WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
   ORDER BY a.attnum`
 
