@@ -484,6 +484,11 @@ describe('what row events do not show', () => {
       'alter type pair add attribute c int',
       /type of column "p" was/,
     ],
+    [
+      'a value of an enum that has its name again',
+      `alter type mood rename value 'ok' to 'fine'; alter type mood rename value 'fine' to 'ok'`,
+      /was renamed: ok for a time/,
+    ],
     ['a renamed value behind a domain', `alter type hue rename value 'red' to 'rot'`, /red to rot/],
     ['another key', `alter table t drop constraint t_pkey, add primary key (note)`, /key was changed/],
   ])('%s stops the table with a reason', async (_, ddl, message) => {

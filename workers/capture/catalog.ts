@@ -74,6 +74,8 @@ const FACTS = `
               (SELECT json_agg(json_build_array(part.attnum, format_type(part.atttypid, part.atttypmod)) ORDER BY part.attnum)
                FROM pg_attribute part
                WHERE one.typtype = 'c' AND part.attrelid = one.typrelid AND part.attnum > 0 AND NOT part.attisdropped)
+              ,
+              (SELECT json_object_agg(e.oid, e.xmin ORDER BY e.oid) FROM pg_enum e WHERE e.enumtypid = one.oid)
               ) ORDER BY a.attnum)
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
      JOIN pg_type one ON one.oid = ${SINGLE_TYPE}
@@ -126,6 +128,7 @@ type ColumnFacts = [
   isIdentity: boolean,
   missing: string | null,
   attributes: [number, string][] | null,
+  labelled: Record<string, string> | null,
 ]
 
 /**
@@ -145,16 +148,19 @@ function toFingerprint(row: TextRow): FoundFingerprint {
   const wanted = row.identity === 'i' ? 1 : 0
   return {
     oid: Number(row.oid),
-    columns: columns.map(([number, name, type, labels, expression, isIdentity, missing, attributes]) => ({
-      number,
-      name,
-      type,
-      labels,
-      computed: isIdentity || isComputed(expression, missing),
-      missing,
-      literal: literalText(expression ?? '') ?? null,
-      ...(attributes && { attributes: attributes.map((part) => part.join(' ')).join(', ') }),
-    })),
+    columns: columns.map(
+      ([number, name, type, labels, expression, isIdentity, missing, attributes, labelled]) => ({
+        number,
+        name,
+        type,
+        labels,
+        computed: isIdentity || isComputed(expression, missing),
+        missing,
+        literal: literalText(expression ?? '') ?? null,
+        ...(labelled && { labelled }),
+        ...(attributes && { attributes: attributes.map((part) => part.join(' ')).join(', ') }),
+      }),
+    ),
     lastNumber: Number(row.last_number),
     key: indexes.find((index) => index[wanted])?.[2] ?? [],
     leaves: toLeaves(row.leaves),

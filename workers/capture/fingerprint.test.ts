@@ -224,6 +224,17 @@ describe('withPast', () => {
     else expect(found).toBeUndefined()
   })
 
+  it('takes a label that has its name again for one that was renamed', () => {
+    const mood = (labelled?: Record<string, string>) => ({
+      ...before,
+      columns: [{ ...column(4, 'e', 'mood'), labels: { 7: 'ok', 8: 'new' }, ...(labelled && { labelled }) }],
+    })
+    const change = compareFingerprints(mood({ 7: '100' }), mood({ 7: '101' }), none)
+    expect(change?.message).toMatch(/renamed: ok for a time/)
+    expect(compareFingerprints(mood({ 7: '100' }), mood({ 7: '100', 8: '101' }), none)).toBeUndefined()
+    expect(compareFingerprints(mood(), mood({ 7: '100' }), none)).toBeUndefined()
+  })
+
   it('takes another composite type for other values', () => {
     const pair = (attributes?: string) => ({
       ...before,

@@ -26,6 +26,8 @@ export interface FingerprintColumn {
   readonly type: string
   /** Labels of an enum by their oid. */
   readonly labels: Readonly<Record<string, string>> | null
+  /** The transactions that gave them these, by the same. */
+  readonly labelled?: Readonly<Record<string, string>>
   /** Whether an ADD COLUMN with this default had to compute a value for every row. */
   readonly computed: boolean
   /** What the rows that were there got, as text, of a column that was seen being added; absent where that is not known. */
@@ -204,6 +206,8 @@ function renamedLabel(old: FingerprintColumn, now: FingerprintColumn): string | 
   for (const [oid, label] of Object.entries(old.labels ?? {})) {
     const renamed = now.labels?.[oid]
     if (renamed !== undefined && renamed !== label) return `${label} to ${renamed}`
+    const [before, after] = [old.labelled?.[oid], now.labelled?.[oid]]
+    if (before !== undefined && after !== undefined && before !== after) return `${label} for a time`
   }
   return undefined
 }
