@@ -480,6 +480,11 @@ describe('what row events do not show', () => {
       /"note" was given other values/,
     ],
     [
+      'other values of the same type, instead of the one that was kept for older rows',
+      'alter table t alter kept type int using kept * 2',
+      /"kept" was given other values/,
+    ],
+    [
       'a composite type with another attribute',
       'alter type pair add attribute c int',
       /type of column "p" was/,
@@ -495,7 +500,8 @@ describe('what row events do not show', () => {
     const bed = await open('ddl', {
       source: `create type mood as enum ('ok'); create type pair as (a int, b int);
         create type hue as enum ('red'); create domain tint as hue;
-        create table t (id int primary key, note text, e mood, p pair, h tint); insert into t values (0, 'old')`,
+        create table t (id int primary key, note text, e mood, p pair, h tint); insert into t values (0, 'old');
+        alter table t add kept int default 5`,
       tables: [{ name: 't' }],
     })
     bed.run()

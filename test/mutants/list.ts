@@ -499,7 +499,10 @@ const APPLYING: readonly Mutant[] = [
   {
     rule: 'R20',
     without: 'carrying on the names of dropped columns',
-    edits: edit('workers/capture/fingerprint.ts', ['    ...(before?.formerNames ?? []),\n', '']),
+    edits: edit('workers/capture/fingerprint.ts', [
+      '[...(before?.formerNames ?? []), ...known]',
+      '[...known]',
+    ]),
     killer: unit('workers/capture/fingerprint.test.ts', 'keeps the name of a dropped column'),
   },
   {

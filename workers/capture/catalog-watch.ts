@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { MillraceError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Connection } from '../source/connect.ts'
 import { type LSN, parseLSN } from '../source/lsn.ts'
@@ -161,9 +162,9 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
     if (!after) return true
     const names = before && (await judgeNames(connection, label, before, after, told))
     if (!names && isDeepStrictEqual(before, after)) return true
-    const facts = before && (await judge(connection, before, after))
-    if (facts === 'undecided') return false
-    const change = facts ?? names
+    const facts = before && (await judge(connection, before, after).catch(putOff))
+    if (facts === 'undecided' && !names) return false
+    const change = facts === 'undecided' ? names : (facts ?? names)
     seen.set(label, after)
     const remember = () => directory.setFingerprint(table, after)
     if (change) {
@@ -204,6 +205,16 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
       return changed
     },
   }
+}
+
+/** A partition that somebody has locked is looked at later: meanwhile the stream goes on, and the looks at other tables. */
+function putOff(thrown: unknown): 'undecided' {
+  if (
+    thrown instanceof MillraceError &&
+    (thrown.code === 'LockTimeout' || thrown.code === 'DeadlineExceeded')
+  )
+    return 'undecided'
+  throw thrown
 }
 
 /** Columns that came since and of which the catalog keeps no value for older rows. */

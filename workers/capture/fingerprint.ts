@@ -16,6 +16,8 @@ export interface Fingerprint {
    * records of before it was remembered.
    */
   readonly unseenNumbers?: readonly number[]
+  /** Names that the log had for them. */
+  readonly unseenNames?: readonly string[]
   /** Names that columns had once and that no column has now; see `withPast`. */
   readonly formerNames?: readonly string[]
 }
@@ -108,15 +110,16 @@ export function withPast(
   })
   const present = new Set(after.columns.map(({ name }) => name))
   const known = before?.columns.map(({ name }) => name) ?? []
-  const names = new Set([
-    ...(before?.formerNames ?? []),
-    ...known,
-    ...(unseenNumbers.length > 0 ? named : []),
-  ])
+  const former = [...(before?.formerNames ?? []), ...known]
+  // Each explains one name: more of them were other names of columns that are still there.
+  const unexplained = new Set(named.filter((name) => !present.has(name) && !former.includes(name)))
+  const unseenNames = [...(old?.unseenNames ?? []), ...unexplained].slice(0, unseenNumbers.length)
+  const names = new Set([...former, ...unseenNames])
   return {
     ...after,
     columns,
     unseenNumbers,
+    unseenNames,
     formerNames: [...names].filter((name) => !present.has(name)).sort(),
   }
 }
@@ -177,8 +180,7 @@ function compareColumns(
     if (label) return changed(`a value of the type of column ${name} was renamed: ${label}`)
     if (old.attributes !== undefined && old.attributes !== column.attributes)
       return changed(`the type of column ${name} was altered`)
-    // Another file takes away the kept value by itself, which alters the column too.
-    if (rewritten && old.type === column.type && history.altered.has(column.name) && !old.keepsValue) {
+    if (rewritten && old.type === column.type && history.altered.has(column.name)) {
       return changed(`column ${name} was given other values (ALTER COLUMN … TYPE … USING)`)
     }
     if (old.type !== column.type && rewritten) {

@@ -1,4 +1,5 @@
 import { quoteIdentifier, quoteTable } from '../../lib/sql.ts'
+import { tableTree } from '../source/catalog-queries.ts'
 import type { Connection } from '../source/connect.ts'
 import { LEAF_IDENTITY, type LeafIdentity } from '../source/partitions.ts'
 import { askLeaf, FRONT } from './leaf-rows.ts'
@@ -11,10 +12,8 @@ export const LEAVES = `
                 ${LEAF_IDENTITY},
                 (SELECT json_agg(i.inhrelid || ':' || i.xmin ORDER BY i.inhrelid)
                  FROM pg_partition_ancestors(l.oid) a JOIN pg_inherits i ON i.inhrelid = a.relid)) END) ORDER BY l.oid)
-     FROM pg_class l
-     WHERE (l.oid = c.oid AND l.relkind = 'r')
-        OR (c.relkind = 'p' AND l.relkind IN ('r', 'f')
-            AND l.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)))`
+     FROM (${tableTree('c.oid')}) below JOIN pg_class l ON l.oid = below.oid
+     WHERE l.relkind = 'r' OR (l.relkind = 'f' AND l.relispartition))`
 
 /** A column, and what the rows that were there got by all that the catalog tells. */
 export interface AddedColumn {
@@ -38,7 +37,11 @@ type Facts = [
     | null,
 ]
 
-/** Columns of these tables that were altered by the transaction that wrote the table's entry, as what rewrites a table does. */
+/**
+ * Columns of these tables that were altered before the table's entry was written, by the same transaction. ALTER TABLE does so
+ * when it writes the rows anew. VACUUM FULL and CLUSTER alter columns too, and take away the value that is kept for older rows, but
+ * after they have written the entry.
+ */
 export async function readAlteredColumns(
   connection: Connection,
   leaves: readonly FingerprintLeaf[],
@@ -46,7 +49,8 @@ export async function readAlteredColumns(
   if (leaves.length === 0) return new Set()
   const rows = await connection.query(
     `SELECT DISTINCT a.attname FROM pg_class l JOIN pg_attribute a ON a.attrelid = l.oid
-     WHERE l.oid = ANY ($1::oid[]) AND a.xmin = l.xmin AND a.attnum > 0 AND NOT a.attisdropped`,
+     WHERE l.oid = ANY ($1::oid[]) AND a.xmin = l.xmin AND a.cmin::text::bigint < l.cmin::text::bigint
+       AND a.attnum > 0 AND NOT a.attisdropped`,
     [`{${leaves.map(({ oid }) => oid).join(',')}}`],
   )
   return new Set(rows.map((row) => row.attname ?? ''))
@@ -129,6 +133,9 @@ export async function readFilledLeaves(
   for (const row of await connection.query(ATTACHMENTS, [`{${leaves.map((leaf) => leaf.oid).join(',')}}`])) {
     const oid = Number(row.oid)
     if (row.in_place === 't' || known.has(row.attachment ?? '') || filled.has(oid)) continue
+    const [size] = await connection.query('SELECT pg_relation_size($1::oid) AS bytes', [String(oid)])
+    // Needs no right to read the partition, which the user of a table often lacks.
+    if (size?.bytes === '0') continue
     const table = quoteTable({ schema: row.nspname ?? '', name: row.relname ?? '' })
     const found = await askLeaf(connection, `SELECT EXISTS (SELECT FROM ONLY ${table}) AS filled`)
     if (found?.filled !== 'f') filled.add(oid)

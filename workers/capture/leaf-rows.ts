@@ -9,7 +9,8 @@ export const FRONT = `ctid < '(4096,0)'`
 
 /**
  * Asks about the rows of one partition. Undefined when the user may not read it: a right to its table does not include one to
- * the partition by its own name. What cannot be proven harmless is then taken for harm.
+ * the partition by its own name; or when the question does not fit what is there by now. What cannot be proven harmless is
+ * then taken for harm.
  */
 export async function askLeaf(
   connection: Connection,
@@ -20,7 +21,8 @@ export async function askLeaf(
     const [row] = await connection.query(question, values)
     return row
   } catch (error) {
-    if (error instanceof MillraceError && error.code === 'PermissionDenied') return undefined
+    const isAnswer = error instanceof MillraceError && (error.code === 'PermissionDenied' || !error.retryable)
+    if (isAnswer) return undefined
     throw error
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { OutgoingRecord } from '../queue/queue.ts'
+import { MAX_RECORD_BYTES, type OutgoingRecord } from '../queue/queue.ts'
 import { foldRecords, type RecordedTopic, stateRecord, topicRecord } from './record.ts'
 
 const read = (records: readonly OutgoingRecord[]) =>
@@ -39,6 +39,20 @@ describe("capture's record", () => {
       owner: 'p',
     })
     expect(found.topics.get('p.public.t')).toEqual(JSON.parse(JSON.stringify(topic(1, true))))
+  })
+
+  it('has room for a table of many partitions', () => {
+    const partition = { persistence: 'p', tablespace: 0, identity: ['id', 'created_at'], attached: [] }
+    const leaves = Array.from({ length: 20_000 }, (_, index) => ({
+      oid: 1_000_000 + index,
+      name: `measurements_of_hour_${index}`,
+      filenode: String(2_000_000 + index),
+      partition: { ...partition, attached: [`${1_000_000 + index}:${3_000_000 + index}`] },
+    }))
+    const fingerprint = { oid: 1, columns: [], lastNumber: 0, key: [], leaves }
+    const record = topicRecord({ ...topic(1, true), fingerprint })
+    expect(record.value.length).toBeLessThan(MAX_RECORD_BYTES)
+    expect(read([record]).topics.get('p.public.t')?.fingerprint).toEqual(fingerprint)
   })
 
   it('gives back the highest end of each topic as it is now (R24)', () => {

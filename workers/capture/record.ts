@@ -1,3 +1,4 @@
+import { gunzipSync, gzipSync } from 'node:zlib'
 import type { OutgoingRecord, QueueRecord } from '../queue/queue.ts'
 import { formatLSN, type LSN, parseLSN } from '../source/lsn.ts'
 import type { TableName } from '../source/table.ts'
@@ -57,8 +58,17 @@ export function stateRecord(state: RecordedState, ends: RecordedEnds = new Map()
   return { key: STATE_KEY, value: json(content) }
 }
 
-export function topicRecord(topic: RecordedTopic): OutgoingRecord {
-  return { key: `topic:${topic.topic}`, value: json({ kind: 'topic', ...topic }) }
+/** Length of a fingerprint, characters, from which on it is packed: that of a table with thousands of partitions would fit in no record. */
+const PACKED_FROM = 100_000
+
+export function topicRecord({ fingerprint, ...topic }: RecordedTopic): OutgoingRecord {
+  const text = JSON.stringify(fingerprint) ?? ''
+  const told = text.length < PACKED_FROM ? { fingerprint } : { packed: gzipSync(text).toString('base64') }
+  return { key: `topic:${topic.topic}`, value: json({ kind: 'topic', ...topic, ...told }) }
+}
+
+function unpack(packed: string): Fingerprint {
+  return JSON.parse(gunzipSync(Buffer.from(packed, 'base64')).toString('utf8')) as Fingerprint
 }
 
 /**
@@ -85,9 +95,17 @@ export function foldRecords(records: readonly QueueRecord[]): CaptureRecord {
       const found: RecordedState = { epoch, lsn: parseLSN(lsn), systemIdentifier, timeline, owner }
       if (!state || isLater(found, state)) state = found
     } else if (content.kind === 'topic') {
-      const { kind: _, ...topic } = content as unknown as RecordedTopic & { kind: string }
+      const {
+        kind: _,
+        packed,
+        ...topic
+      } = content as unknown as RecordedTopic & {
+        kind: string
+        packed?: string
+      }
       const known = topics.get(topic.topic)
-      if (!known || topic.version >= known.version) topics.set(topic.topic, topic)
+      if (known && topic.version < known.version) continue
+      topics.set(topic.topic, packed === undefined ? topic : { ...topic, fingerprint: unpack(packed) })
     }
   }
   const ends = new Map<string, bigint>()

@@ -12,10 +12,24 @@ export const RELATION = `
   WHERE n.nspname = $1 AND c.relname = $2`
 
 /**
+ * The oids of a table and of everything below it in a partitioned one. Unlike `pg_partition_tree()` this waits for no lock of a
+ * leaf.
+ *
+ * @param oid SQL for the table's oid
+ */
+export const tableTree = (oid: string) => `
+      WITH RECURSIVE tree(oid) AS (
+        SELECT ${oid}::oid
+        UNION ALL
+        SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid AND NOT i.inhdetachpending
+        JOIN pg_class part ON part.oid = i.inhrelid AND part.relispartition)
+      SELECT tree.oid FROM tree`
+
+/**
  * What an ADD COLUMN put into the rows that were there, by column name: PostgreSQL keeps it with the tables that hold the
  * rows, so of a partitioned table with its leaves, where the column may have another number. Leaves that came later, or were
  * rewritten, know nothing; those that know say the same. It stands in an array of one, which for most types reads like one of
- * texts; those with a delimiter of their own (box) have nothing to quote. Unlike `pg_partition_tree()` this waits for no lock of a leaf.
+ * texts; those with a delimiter of their own (box) have nothing to quote.
  *
  * @param oid SQL for the table's oid
  */
@@ -24,13 +38,7 @@ export const missingValues = (oid: string) => `
               ELSE trim(BOTH '{}' FROM leaf.attmissingval::text) END) AS value
   FROM pg_attribute leaf JOIN pg_type type ON type.oid = leaf.atttypid
   WHERE leaf.atthasmissing AND NOT leaf.attisdropped
-    AND leaf.attrelid IN (
-      WITH RECURSIVE tree(oid) AS (
-        SELECT ${oid}::oid
-        UNION ALL
-        SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
-        JOIN pg_class part ON part.oid = i.inhrelid AND part.relispartition)
-      SELECT tree.oid FROM tree)
+    AND leaf.attrelid IN (${tableTree(oid)})
   GROUP BY leaf.attname`
 
 /**

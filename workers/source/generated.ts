@@ -1,16 +1,13 @@
 import { MillraceError } from '../../lib/errors.ts'
 import { quoteTable } from '../../lib/sql.ts'
+import { tableTree } from './catalog-queries.ts'
 import type { Connection } from './connect.ts'
 import { type TableDefinition, tableLabel } from './table.ts'
 
 /** $1 oid. Tables that hold its rows and have a generated column in their replica identity. */
 const GENERATED_IDENTITY = `
-  WITH leaves AS (
-    SELECT $1::oid AS oid
-    UNION
-    SELECT t.relid FROM pg_partition_tree($1::oid::regclass) t WHERE t.isleaf)
   SELECT n.nspname, l.relname, g.attname AS generated
-  FROM leaves JOIN pg_class l ON l.oid = leaves.oid AND l.relkind = 'r'
+  FROM (${tableTree('$1')}) leaves JOIN pg_class l ON l.oid = leaves.oid AND l.relkind = 'r'
   JOIN pg_namespace n ON n.oid = l.relnamespace
   JOIN pg_attribute g ON g.attrelid = l.oid AND g.attgenerated <> '' AND NOT g.attisdropped
   WHERE l.relreplident = 'f' OR EXISTS (

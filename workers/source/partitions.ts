@@ -1,5 +1,6 @@
 import { MillraceError } from '../../lib/errors.ts'
 import { quoteTable } from '../../lib/sql.ts'
+import { tableTree } from './catalog-queries.ts'
 import type { Connection } from './connect.ts'
 import { type TableDefinition, type TableName, tableLabel } from './table.ts'
 
@@ -27,10 +28,10 @@ export const LEAF_IDENTITY = `
 const PARTITIONS = `
   SELECT n.nspname, l.relname, l.relkind, l.relpersistence, ${LEAF_IDENTITY} AS identity,
          (SELECT ${INDEX_COLUMNS} FROM pg_index i WHERE ${USABLE} AND i.indisprimary) AS primary_key
-  FROM pg_partition_tree($1::oid::regclass) t
-  JOIN pg_class l ON l.oid = t.relid
+  FROM (${tableTree('$1')}) t
+  JOIN pg_class l ON l.oid = t.oid
   JOIN pg_namespace n ON n.oid = l.relnamespace
-  WHERE t.isleaf AND l.relkind <> 'p'
+  WHERE l.relkind <> 'p'
   ORDER BY l.oid`
 
 /** A partition that holds rows itself. */
