@@ -89,10 +89,15 @@ export function daemon(spec: DaemonSpec): Daemon {
     }
   }
 
+  /** Whoever keeps it alive may have started it again by now: that one is to be known. */
+  const forget = () => {
+    if (!running()) rmSync(pidFile, { force: true })
+  }
+
   const kill9 = async () => {
     const id = running()
     if (id) await endAll([id, ...childrenOf(id.pid)], spec.name)
-    rmSync(pidFile, { force: true })
+    forget()
   }
 
   const stop = async (signal?: NodeJS.Signals) => {
@@ -102,7 +107,7 @@ export function daemon(spec: DaemonSpec): Daemon {
       const timeoutMs = spec.stopTimeoutMs ?? 15_000
       await until(() => !isAlive(id), { what: `end of ${spec.name}`, timeoutMs }).catch(kill9)
     }
-    rmSync(pidFile, { force: true })
+    forget()
   }
 
   const assertRunning = () => {
