@@ -56,6 +56,19 @@ export interface VerifySiteOptions {
 
 export const place = (url: string) => ({ host: new URL(url).hostname, port: Number(new URL(url).port) })
 
+/** A destination in this database, and its credentials. */
+export function postgresDestination(
+  target: TestDatabase,
+): Pick<VerifySiteOptions, 'destination' | 'credentials'> {
+  const postgres = {
+    ...place(target.url),
+    database: target.name,
+    sslMode: 'Disable' as const,
+    credentialsSecretRef: { name: 'db' },
+  }
+  return { destination: { postgres }, credentials: { username: 'postgres', password: 'postgres' } }
+}
+
 /** Makes a Pipeline whose tables are copied and streaming. */
 export async function openVerifySite(options: VerifySiteOptions): Promise<VerifySite> {
   const { name, tables, names, destination, credentials } = options

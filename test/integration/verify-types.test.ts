@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { query } from '../../hack/services/postgres.ts'
 import { createDatabase, type TestDatabase } from './services.ts'
-import { openVerifySite, place, type VerifySite } from './verify-fixture.ts'
+import { openVerifySite, postgresDestination, type VerifySite } from './verify-fixture.ts'
 
 // Two databases that do not write everything alike: other encodings, types of extensions, wider types of keys.
 
@@ -36,15 +36,7 @@ beforeAll(async () => {
     tables: TABLES,
     clauses: "encoding 'LATIN1' locale 'C'",
     names: NAMES,
-    destination: {
-      postgres: {
-        ...place(target.url),
-        database: target.name,
-        sslMode: 'Disable',
-        credentialsSecretRef: { name: 'db' },
-      },
-    },
-    credentials: { username: 'postgres', password: 'postgres' },
+    ...postgresDestination(target),
   })
 }, 300_000)
 

@@ -2,7 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { query } from '../../hack/services/postgres.ts'
 import { createDatabase, type TestDatabase, withClient } from './services.ts'
-import { anyChanges, openVerifySite, place, underLoad, type VerifySite } from './verify-fixture.ts'
+import {
+  anyChanges,
+  openVerifySite,
+  postgresDestination,
+  underLoad,
+  type VerifySite,
+} from './verify-fixture.ts'
 
 const RUNS = Number(process.env.VERIFY_RUNS ?? 10)
 const ROWS = Number(process.env.VERIFY_ROWS ?? 100_000)
@@ -38,15 +44,7 @@ beforeAll(async () => {
     name: 'verified',
     tables: TABLES,
     names: NAMES,
-    destination: {
-      postgres: {
-        ...place(target.url),
-        database: target.name,
-        sslMode: 'Disable',
-        credentialsSecretRef: { name: 'db' },
-      },
-    },
-    credentials: { username: 'postgres', password: 'postgres' },
+    ...postgresDestination(target),
   })
 }, 600_000)
 

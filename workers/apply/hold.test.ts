@@ -5,23 +5,11 @@ import type { ControlLine } from '../queue/format.ts'
 import { ORIGIN } from '../source/position.ts'
 import { controlFacts, endsDraining, placeAfter } from './facts.ts'
 import { judgeHold, judgeKnownHold } from './hold.ts'
+import { LEDGER_ROW } from './ledger-row-fixture.ts'
 
 const table = (facts: Partial<LedgerTable> = {}): LedgerTable => ({
-  pipeline: 'p',
-  table: { schema: 'public', name: 't' },
-  destination: { schema: 'public', name: 't' },
-  version: 1n,
-  topic: 'topic',
-  incarnation: 'a',
-  nextOffset: 5n,
+  ...LEDGER_ROW,
   position: { epoch: 1, lsn: 7n, sequence: 0 },
-  state: 'active',
-  stopCode: '',
-  stopMessage: '',
-  heldBy: '',
-  unknownHistory: false,
-  needsEmptying: false,
-  historyComplete: true,
   ...facts,
 })
 

@@ -2,23 +2,13 @@ import { describe, expect, it } from 'vitest'
 import type { LedgerTable } from '../destination/ledger.ts'
 import { ORIGIN } from '../source/position.ts'
 import { changedFacts, judgeTarget, mayBeEmptied } from './ledger-check.ts'
+import { LEDGER_ROW } from './ledger-row-fixture.ts'
 
 const row: LedgerTable = {
-  pipeline: 'p',
-  table: { schema: 's', name: 't' },
-  destination: { schema: 's', name: 't' },
+  ...LEDGER_ROW,
   version: 7n,
-  topic: 'topic',
-  incarnation: 'i',
   nextOffset: 10n,
   position: { epoch: 1, lsn: 5n, sequence: 0 },
-  state: 'active',
-  stopCode: '',
-  stopMessage: '',
-  heldBy: '',
-  unknownHistory: false,
-  needsEmptying: false,
-  historyComplete: true,
 }
 
 describe('changedFacts', () => {

@@ -3,26 +3,17 @@ import type { TargetFacts } from '../destination/destination.ts'
 import type { LedgerTable } from '../destination/ledger.ts'
 import { ORIGIN } from '../source/position.ts'
 import type { ApplyEnv } from './env.ts'
+import { LEDGER_ROW } from './ledger-row-fixture.ts'
 import { watchLedger } from './ledger-watch.ts'
 import { createState, takeRow } from './state.ts'
 
 const table = { schema: 's', name: 't' }
 const row: LedgerTable = {
-  pipeline: 'p',
+  ...LEDGER_ROW,
   table,
   destination: table,
   version: 7n,
-  topic: 'topic',
-  incarnation: 'i',
-  nextOffset: 10n,
   position: { epoch: 1, lsn: 5n, sequence: 0 },
-  state: 'active',
-  stopCode: '',
-  stopMessage: '',
-  heldBy: '',
-  unknownHistory: false,
-  needsEmptying: false,
-  historyComplete: true,
 }
 const filled: TargetFacts = { id: '1', file: '1', columns: ['id'], shape: '', empty: false }
 

@@ -1,30 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { MillraceError } from '../../lib/errors.ts'
 import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
-import { ORIGIN } from '../source/position.ts'
+import { LEDGER_ROW } from './ledger-row-fixture.ts'
 import { applyStatus, pendingStatus, queueStatus } from './reports.ts'
 import { createState, type TableState } from './state.ts'
 
 const NOW = 1_000_000_000
 const when = { now: NOW, since: NOW - 5_000 }
 
-const row: LedgerTable = {
-  pipeline: 'p',
-  table: { schema: 'public', name: 't' },
-  destination: { schema: 'public', name: 't' },
-  version: 1n,
-  topic: 'topic',
-  incarnation: 'a',
-  nextOffset: 5n,
-  position: ORIGIN,
-  state: 'active',
-  stopCode: '',
-  stopMessage: '',
-  heldBy: '',
-  unknownHistory: false,
-  needsEmptying: false,
-  historyComplete: true,
-}
+const row: LedgerTable = LEDGER_ROW
 
 const state = (name: string, changes: Partial<TableState> = {}): TableState => ({
   ...createState({ schema: 'public', name }),

@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from 'node:util'
 import { MillraceError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Connection } from '../source/connect.ts'
-import { type LSN, parseLSN } from '../source/lsn.ts'
+import { readLogEnd } from '../source/identity.ts'
+import type { LSN } from '../source/lsn.ts'
 import type { Member } from '../source/publication.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
 import { readDigests, readFingerprint } from './catalog.ts'
@@ -12,6 +13,7 @@ import {
   compareFingerprints,
   compareNames,
   type Fingerprint,
+  type FoundFingerprint,
   type TableChange,
   tableAway,
   withPast,
@@ -71,8 +73,8 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
   async function isToldByLog(connection: Connection, oid: number, xid: string): Promise<boolean | undefined> {
     const name = `${oid}/${xid}`
     if (!ends.has(name)) {
-      const [row] = await connection.query('SELECT pg_current_wal_insert_lsn() AS lsn')
-      ends.set(name, parseLSN(row?.lsn ?? ''))
+      const { inserted } = await readLogEnd(connection)
+      ends.set(name, inserted)
     }
     const told = truncations.has(oid, Number(xid))
     if (!told && options.through() < (ends.get(name) ?? 0n)) return undefined
@@ -84,6 +86,7 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
     connection: Connection,
     before: Fingerprint,
     after: Fingerprint,
+    found: FoundFingerprint,
   ): Promise<TableChange | undefined | 'undecided'> {
     if (before.oid !== after.oid) return compareFingerprints(before, after, NOTHING)
     const filled = await readFilledLeaves(
@@ -92,10 +95,8 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
       attachments(before, after),
     )
     const rewritten = rewrittenLeaves(before.leaves, after.leaves)
-    const altered = await readAlteredColumns(
-      connection,
-      rewritten.map(([, leaf]) => leaf),
-    )
+    const leaves = rewritten.map(([, leaf]) => leaf)
+    const altered = await readAlteredColumns(connection, leaves)
     const emptied = await readEmptiedLeaves(connection, rewritten, after.lastNumber > before.lastNumber)
     const xid = wholeTruncation(before.leaves, after.leaves, emptied)
     const told = xid !== undefined && (await isToldByLog(connection, after.oid, xid))
@@ -103,11 +104,7 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
       filled,
       emptied: told === false ? emptied : new Map(),
       altered,
-      odd: await readOddColumns(
-        connection,
-        rewritten.map(([, leaf]) => leaf),
-        unkeptColumns(before, after),
-      ),
+      odd: await readOddColumns(connection, leaves, unkeptColumns(before, after, found)),
     })
     return change ?? (told === undefined ? 'undecided' : undefined)
   }
@@ -131,9 +128,12 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
         `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND transactionid = $1::xid) AS running`,
         [String(logged.xid)],
       )
-      const found = row?.running === 't' ? undefined : await readFingerprint(connection, after.oid)
-      if (row?.running === 't') open.push(logged)
-      else if (found) change ??= compareNames(withPast(after, found, logged.named), logged.named)
+      if (row?.running === 't') {
+        open.push(logged)
+        continue
+      }
+      const found = await readFingerprint(connection, after.oid)
+      if (found) change ??= compareNames(withPast(after, found, logged.named), logged.named)
     }
     if (open.length > 0) unsettled.set(label, open)
     else unsettled.delete(label)
@@ -152,17 +152,12 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
     const before = latest(table)
     const found = await readFingerprint(connection, oid)
     const told = [...(unsettled.get(label) ?? []), ...(logged ? [logged] : [])]
-    const after =
-      found &&
-      withPast(
-        before,
-        found,
-        told.flatMap(({ named }) => named),
-      )
-    if (!after) return true
+    if (!found) return true
+    const named = told.flatMap((each) => each.named)
+    const after = withPast(before, found, named)
     const names = before && (await judgeNames(connection, label, before, after, told))
     if (!names && isDeepStrictEqual(before, after)) return true
-    const facts = before && (await judge(connection, before, after).catch(putOff))
+    const facts = before && (await judge(connection, before, after, found).catch(putOff))
     if (facts === 'undecided' && !names) return false
     const change = facts === 'undecided' ? names : (facts ?? names)
     seen.set(label, after)
@@ -218,8 +213,11 @@ function putOff(thrown: unknown): 'undecided' {
 }
 
 /** Columns that came since and of which the catalog keeps no value for older rows. */
-function unkeptColumns(before: Fingerprint, after: Fingerprint): AddedColumn[] {
-  const added = after.columns.filter(({ number, keepsValue }) => number > before.lastNumber && !keepsValue)
+function unkeptColumns(before: Fingerprint, after: Fingerprint, found: FoundFingerprint): AddedColumn[] {
+  const kept = new Set(
+    found.columns.flatMap(({ number, missing = null }) => (missing === null ? [] : number)),
+  )
+  const added = after.columns.filter(({ number }) => number > before.lastNumber && !kept.has(number))
   return added.map(({ name, type, added: value = null }) => ({ name, type, added: value }))
 }
 

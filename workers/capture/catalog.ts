@@ -69,14 +69,13 @@ const SINGLE_TYPE = `
 const FACTS = `
   SELECT c.oid::text AS oid,
     (SELECT json_agg(json_build_array(a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
-              (SELECT json_object_agg(e.oid, e.enumlabel ORDER BY e.oid) FROM pg_enum e WHERE e.enumtypid = one.oid),
+              (SELECT json_build_array(json_object_agg(e.oid, e.enumlabel ORDER BY e.oid), json_object_agg(e.oid, e.xmin ORDER BY e.oid))
+               FROM pg_enum e WHERE e.enumtypid = one.oid),
               ${DEFAULT_EXPRESSION}, a.attidentity <> '', m.value,
               (SELECT json_agg(json_build_array(part.attnum, format_type(part.atttypid, part.atttypmod)) ORDER BY part.attnum)
                FROM pg_attribute part
                WHERE one.typtype = 'c' AND part.attrelid = one.typrelid AND part.attnum > 0 AND NOT part.attisdropped)
-              ,
-              (SELECT json_object_agg(e.oid, e.xmin ORDER BY e.oid) FROM pg_enum e WHERE e.enumtypid = one.oid)
-              ) ORDER BY a.attnum)
+            ) ORDER BY a.attnum)
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
      JOIN pg_type one ON one.oid = ${SINGLE_TYPE}
      LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -123,12 +122,11 @@ type ColumnFacts = [
   number: number,
   name: string,
   type: string,
-  labels: Record<string, string> | null,
+  enumeration: [labels: Record<string, string> | null, transactions: Record<string, string> | null] | null,
   expression: string | null,
   isIdentity: boolean,
   missing: string | null,
   attributes: [number, string][] | null,
-  labelled: Record<string, string> | null,
 ]
 
 /**
@@ -148,8 +146,9 @@ function toFingerprint(row: TextRow): FoundFingerprint {
   const wanted = row.identity === 'i' ? 1 : 0
   return {
     oid: Number(row.oid),
-    columns: columns.map(
-      ([number, name, type, labels, expression, isIdentity, missing, attributes, labelled]) => ({
+    columns: columns.map(([number, name, type, enumeration, expression, isIdentity, missing, attributes]) => {
+      const [labels, labelled] = enumeration ?? [null, null]
+      return {
         number,
         name,
         type,
@@ -159,8 +158,8 @@ function toFingerprint(row: TextRow): FoundFingerprint {
         literal: literalText(expression ?? '') ?? null,
         ...(labelled && { labelled }),
         ...(attributes && { attributes: attributes.map((part) => part.join(' ')).join(', ') }),
-      }),
-    ),
+      }
+    }),
     lastNumber: Number(row.last_number),
     key: indexes.find((index) => index[wanted])?.[2] ?? [],
     leaves: toLeaves(row.leaves),

@@ -36,8 +36,6 @@ export interface FingerprintColumn {
   readonly added?: string | null
   /** Of a composite type: numbers and types of its attributes, which its texts consist of. */
   readonly attributes?: string
-  /** PostgreSQL keeps a value for rows that are older than the column, until the table gets another file. */
-  readonly keepsValue?: true
 }
 
 /** A table as the catalog has it, with what is told of defaults only for the moment. */
@@ -97,15 +95,15 @@ export function withPast(
   const old = before?.oid === after.oid ? before : undefined
   const unseen = droppedNumbers.filter((number) => old && number > old.lastNumber)
   const unseenNumbers = [...(old?.unseenNumbers ?? []), ...unseen]
+  const rewritten = old !== undefined && isRewritten(old, after)
   const columns = after.columns.map(({ missing = null, literal = null, ...column }): FingerprintColumn => {
     const isNew = old !== undefined && column.number > old.lastNumber
     const seen = old?.columns.find(({ number }) => number === column.number)
     // Without a value, and in a table that is still in its file, the column came without a default; one was set later.
-    const given = isNew ? (missing ?? (isRewritten(old, after) ? literal : null)) : seen?.added
+    const given = isNew ? (missing ?? (rewritten ? literal : null)) : seen?.added
     return {
       ...column,
       ...(given !== undefined && (given?.length ?? 0) <= LONGEST_ADDED && { added: given }),
-      ...(missing !== null && { keepsValue: true as const }),
     }
   })
   const present = new Set(after.columns.map(({ name }) => name))
