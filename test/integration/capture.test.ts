@@ -495,12 +495,30 @@ describe('what row events do not show', () => {
       /was renamed: ok for a time/,
     ],
     ['a renamed value behind a domain', `alter type hue rename value 'red' to 'rot'`, /red to rot/],
+    [
+      'a renamed value inside a composite type, an array and a domain',
+      `alter type shade rename value 'dark' to 'dunkel'`,
+      /column "s" was renamed: dark to dunkel/,
+    ],
+    [
+      'a renamed value that bounds a range',
+      `alter type grade rename value 'low' to 'tief'`,
+      /column "g" was renamed: low to tief/,
+    ],
+    [
+      'another attribute of a composite type inside another',
+      'alter type place add attribute y int',
+      /type of column "s" was/,
+    ],
     ['another key', `alter table t drop constraint t_pkey, add primary key (note)`, /key was changed/],
   ])('%s stops the table with a reason', async (_, ddl, message) => {
     const bed = await open('ddl', {
       source: `create type mood as enum ('ok'); create type pair as (a int, b int);
         create type hue as enum ('red'); create domain tint as hue;
-        create table t (id int primary key, note text, e mood, p pair, h tint); insert into t values (0, 'old');
+        create type shade as enum ('dark'); create domain tone as shade;
+        create type place as (x int); create type spot as (at place, tones tone[]);
+        create type grade as enum ('low'); create type grades as range (subtype = grade);
+        create table t (id int primary key, note text, e mood, p pair, h tint, s spot, g grades); insert into t values (0, 'old');
         alter table t add kept int default 5`,
       tables: [{ name: 't' }],
     })

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { MUTANTS } from './list.ts'
 
@@ -52,7 +53,7 @@ describe('the mutants', () => {
     const missing: string[] = []
     for (const { rule, killer } of MUTANTS) {
       if (killer.kind === 'model') continue
-      const source = await readFile(killer.file, 'utf8').catch(() => '')
+      const source = await readTests(killer.file)
       if (source === '' || !source.includes(killer.name))
         missing.push(`${rule}: ${killer.file}: ${killer.name}`)
     }
@@ -64,8 +65,16 @@ describe('the mutants', () => {
 async function exists(place: string, title: string): Promise<boolean> {
   if (place === 'test/model') return (await readFile('test/model/actions.ts', 'utf8')).includes(`  ${title}`)
   const file = place === 'test/torture' ? 'test/torture/faults.ts' : `${place}.test.ts`
-  const source = await readFile(file, 'utf8').catch(() => '')
+  const source = await readTests(file)
   return (
     ["'", '"', '`'].some((quote) => source.includes(`${quote}${title}`)) || source.includes(`  ${title}: `)
   )
+}
+
+/** The text of a file of tests, with that of the contracts which it shares with others; empty when there is none. */
+async function readTests(file: string): Promise<string> {
+  const own = await readFile(file, 'utf8').catch(() => '')
+  const shared = [...own.matchAll(/from '\.\/([\w-]+-contract-[\w-]+\.ts)'/g)]
+  const texts = shared.map(([, name = '']) => readFile(join(dirname(file), name), 'utf8'))
+  return [own, ...(await Promise.all(texts))].join('\n')
 }

@@ -439,8 +439,8 @@ const APPLYING: readonly Mutant[] = [
     rule: 'R18',
     without: 'waiting for the transaction to end on the primary that is read again',
     edits: edit('workers/apply/reread.ts', [
-      "while ((await connection.query(STILL_RUNNING, [`{${xids.join(',')}}`])).length > 0)",
-      'while (xids.length < 0 && (await connection.query(STILL_RUNNING)).length > 0)',
+      'while (await isAnyRunning(connection, xids))',
+      'while (xids.length < 0 && (await isAnyRunning(connection, xids)))',
     ]),
     killer: model(300, { ...PRIMARY, weights: { visible: 1, cancel: 2 } }),
   },

@@ -12,6 +12,7 @@ import {
   type TableDefinition,
   type TableName,
 } from '../source/table.ts'
+import { isAnyRunning } from '../source/writers.ts'
 
 export interface RereadRequest {
   readonly table: TableName
@@ -60,22 +61,14 @@ export async function pastOnReplica(
   }
 }
 
-const STILL_RUNNING = `
-  SELECT 1 FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted
-    AND transactionid = ANY ($1::xid[]) LIMIT 1`
-
-/**
- * Waits until the transactions of all rows have ended on the primary: their changes can be in the log, and in the queue, and
- * not be visible yet. (A transaction holds the lock on its own number until others see what it did.)
- */
+/** Waits until the transactions of all rows have ended on the primary, and what they wrote can be seen. */
 export async function pastOnPrimary(
   connection: Connection,
   request: RereadRequest,
   signal: AbortSignal,
 ): Promise<void> {
   const xids = [...new Set(request.rows.map(({ xid }) => xid))]
-  while ((await connection.query(STILL_RUNNING, [`{${xids.join(',')}}`])).length > 0)
-    await sleep(POLL, signal)
+  while (await isAnyRunning(connection, xids)) await sleep(POLL, signal)
 }
 
 /**

@@ -6,6 +6,7 @@ import { readLogEnd } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
 import type { Member } from '../source/publication.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
+import { isAnyRunning } from '../source/writers.ts'
 import { readDigests, readFingerprint } from './catalog.ts'
 import type { Directory } from './directory.ts'
 import { readEmptiedLeaves } from './emptied.ts'
@@ -124,11 +125,7 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
     let change: TableChange | undefined
     for (const logged of told) {
       if (before.oid !== after.oid || !compareNames(after, logged.named)) continue
-      const [row] = await connection.query(
-        `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND transactionid = $1::xid) AS running`,
-        [String(logged.xid)],
-      )
-      if (row?.running === 't') {
+      if (await isAnyRunning(connection, [logged.xid])) {
         open.push(logged)
         continue
       }

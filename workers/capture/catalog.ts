@@ -54,30 +54,39 @@ export async function readKey(connection: Connection, oid: number): Promise<read
   )
 }
 
-/** The type of single values of a column of type `t`: what is behind a domain, and what an array consists of. */
-const SINGLE_TYPE = `
-  CASE WHEN t.typtype = 'd' THEN
-         (WITH RECURSIVE behind(oid) AS (
-            SELECT t.typbasetype
-            UNION ALL
-            SELECT b.typbasetype FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype = 'd')
-          SELECT coalesce(nullif(b.typelem, 0), b.oid) FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype <> 'd')
-       ELSE coalesce(nullif(t.typelem, 0), t.oid) END`
+/**
+ * What the texts of column `a` consist of beside what its type's name tells: the labels of enums, and the attributes of composite
+ * types, wherever they stand in arrays, domains, ranges and each other. Types that come with PostgreSQL (their oids are
+ * below FirstNormalObjectId) have none and never change.
+ */
+const TYPE_PARTS = `
+  WITH RECURSIVE consists(oid) AS (
+    SELECT a.atttypid WHERE a.atttypid >= 16384
+    UNION
+    SELECT inner_type.oid
+    FROM consists JOIN pg_type t ON t.oid = consists.oid
+    CROSS JOIN LATERAL (
+      SELECT t.typbasetype WHERE t.typtype = 'd'
+      UNION ALL SELECT t.typelem WHERE t.typelem <> 0
+      UNION ALL SELECT part.atttypid FROM pg_attribute part
+        WHERE t.typtype = 'c' AND part.attrelid = t.typrelid AND part.attnum > 0 AND NOT part.attisdropped
+      UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid
+      UNION ALL SELECT r.rngtypid FROM pg_range r WHERE r.rngmultitypid = t.oid) AS inner_type(oid))
+  SELECT
+    (SELECT json_build_array(json_object_agg(e.oid, e.enumlabel ORDER BY e.oid), json_object_agg(e.oid, e.xmin ORDER BY e.oid))
+     FROM pg_enum e WHERE e.enumtypid IN (SELECT oid FROM consists)) AS labels,
+    (SELECT json_agg(json_build_array(part.attnum, format_type(part.atttypid, part.atttypmod)) ORDER BY part.attrelid, part.attnum)
+     FROM pg_type one JOIN pg_attribute part ON part.attrelid = one.typrelid AND part.attnum > 0 AND NOT part.attisdropped
+     WHERE one.typtype = 'c' AND one.oid IN (SELECT oid FROM consists)) AS attributes`
 
 // All of it as one snapshot has it: `pg_relation_filenode()` would tell the file of now beside the columns of before, and what a
 // table was written anew for would be taken for seen.
 const FACTS = `
   SELECT c.oid::text AS oid,
-    (SELECT json_agg(json_build_array(a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
-              (SELECT json_build_array(json_object_agg(e.oid, e.enumlabel ORDER BY e.oid), json_object_agg(e.oid, e.xmin ORDER BY e.oid))
-               FROM pg_enum e WHERE e.enumtypid = one.oid),
-              ${DEFAULT_EXPRESSION}, a.attidentity <> '', m.value,
-              (SELECT json_agg(json_build_array(part.attnum, format_type(part.atttypid, part.atttypmod)) ORDER BY part.attnum)
-               FROM pg_attribute part
-               WHERE one.typtype = 'c' AND part.attrelid = one.typrelid AND part.attnum > 0 AND NOT part.attisdropped)
-            ) ORDER BY a.attnum)
+    (SELECT json_agg(json_build_array(a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), parts.labels,
+              ${DEFAULT_EXPRESSION}, a.attidentity <> '', m.value, parts.attributes) ORDER BY a.attnum)
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-     JOIN pg_type one ON one.oid = ${SINGLE_TYPE}
+     CROSS JOIN LATERAL (${TYPE_PARTS}) parts
      LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      LEFT JOIN (${missingValues('c.oid')}) m ON m.attname = a.attname
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns,

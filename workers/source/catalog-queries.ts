@@ -3,6 +3,8 @@
  * pg_catalog in their search path.
  */
 
+import { equalityOperator, typeBehind } from '../../lib/postgres-types.ts'
+
 /** $1 schema, $2 name. */
 export const RELATION = `
   SELECT c.oid, c.relkind, c.relreplident, c.relpersistence, c.relispartition,
@@ -46,33 +48,18 @@ export const missingValues = (oid: string) => `
  */
 export const DEFAULT_EXPRESSION = 'coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0))'
 
-/**
- * $1 oid. Published columns only: neither dropped nor generated. Only types of extensions need an operator of theirs:
- * everything in pg_catalog is found by its plain sign.
- */
+/** $1 oid. Published columns only: neither dropped nor generated. */
 export const COLUMNS = `
   SELECT a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.atttypid, a.atttypmod, a.attnotnull,
          t.typtype, (t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A') AS is_array,
          CASE WHEN t.typtype <> 'd' AND t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A' THEN format_type(t.typelem, a.atttypmod)
               ELSE format_type(base.oid, base.modifier) END AS base_type,
-         (SELECT 'OPERATOR(' || quote_ident(n.nspname) || '.' || op.oprname || ')'
-          FROM pg_opclass c
-          JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 3
-            AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype
-          JOIN pg_operator op ON op.oid = o.amopopr JOIN pg_namespace n ON n.oid = op.oprnamespace
-          WHERE c.opcmethod = 403 AND c.opcdefault AND c.opcintype = base.oid
-            AND n.nspname <> 'pg_catalog') AS equals,
+         ${equalityOperator('base.oid')} AS equals,
          CASE WHEN t.typtype = 'd' AND base.kind = 'e' THEN format_type(base.oid, NULL) END AS compared_as,
          m.value AS missing, ${DEFAULT_EXPRESSION} AS default_expression, a.attidentity <> '' AS is_identity
   FROM pg_attribute a
   JOIN pg_type t ON t.oid = a.atttypid
-  CROSS JOIN LATERAL (
-    WITH RECURSIVE behind(oid, modifier) AS (
-      SELECT a.atttypid, a.atttypmod
-      UNION ALL
-      SELECT b.typbasetype, b.typtypmod FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype = 'd')
-    SELECT behind.oid, behind.modifier, b.typtype AS kind
-    FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype <> 'd') AS base
+  CROSS JOIN LATERAL (${typeBehind('a.atttypid', 'a.atttypmod')}) AS base
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   LEFT JOIN (${missingValues('$1')}) m ON m.attname = a.attname
   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
@@ -93,6 +80,13 @@ export const UNIQUE_INDEXES = `
       JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
       WHERE k.place <= i.indnkeyatts AND (NOT a.attnotnull OR a.attgenerated <> ''))
   ORDER BY i.indnkeyatts, i.indexrelid`
+
+/** Numbers of the columns of the index `i`, without those that it only includes. */
+export const INDEX_NUMBERS = '(i.indkey::int2[])[0:i.indnkeyatts - 1]'
+
+/** Whether the index `i` is the replica identity of its table `l`. */
+export const IS_IDENTITY =
+  "CASE l.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END"
 
 /** $1 oid. The tables that hold the rows: the leaves of a partitioned table, else the table itself. */
 export const LEAVES = `

@@ -1,6 +1,6 @@
 import { MillraceError } from '../../lib/errors.ts'
 import { quoteTable } from '../../lib/sql.ts'
-import { tableTree } from './catalog-queries.ts'
+import { INDEX_NUMBERS, IS_IDENTITY, tableTree } from './catalog-queries.ts'
 import type { Connection } from './connect.ts'
 import { type TableDefinition, tableLabel } from './table.ts'
 
@@ -12,8 +12,7 @@ const GENERATED_IDENTITY = `
   JOIN pg_attribute g ON g.attrelid = l.oid AND g.attgenerated <> '' AND NOT g.attisdropped
   WHERE l.relreplident = 'f' OR EXISTS (
     SELECT FROM pg_index i
-    WHERE i.indrelid = l.oid AND g.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
-      AND CASE l.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END)
+    WHERE i.indrelid = l.oid AND g.attnum = ANY (${INDEX_NUMBERS}) AND ${IS_IDENTITY})
   ORDER BY l.oid, g.attnum LIMIT 1`
 
 /**

@@ -1,6 +1,6 @@
 import { MillraceError } from '../../lib/errors.ts'
 import { quoteTable } from '../../lib/sql.ts'
-import { tableTree } from './catalog-queries.ts'
+import { INDEX_NUMBERS, IS_IDENTITY, tableTree } from './catalog-queries.ts'
 import type { Connection } from './connect.ts'
 import { type TableDefinition, type TableName, tableLabel } from './table.ts'
 
@@ -13,7 +13,7 @@ export type LeafIdentity = 'full' | readonly string[]
 const INDEX_COLUMNS = `
   (SELECT coalesce(json_agg(a.attname ORDER BY a.attname), '[]')
    FROM pg_attribute a
-   WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))`
+   WHERE a.attrelid = i.indrelid AND a.attnum = ANY (${INDEX_NUMBERS}))`
 
 const USABLE =
   'i.indrelid = l.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL'
@@ -22,7 +22,7 @@ const USABLE =
 export const LEAF_IDENTITY = `
   CASE l.relreplident WHEN 'f' THEN '"full"'::json ELSE coalesce(
     (SELECT ${INDEX_COLUMNS} FROM pg_index i
-     WHERE ${USABLE} AND CASE l.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END), '[]') END`
+     WHERE ${USABLE} AND ${IS_IDENTITY}), '[]') END`
 
 /** $1 oid of the root. */
 const PARTITIONS = `

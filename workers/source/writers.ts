@@ -48,6 +48,20 @@ const RUNNING = `
     AND coalesce(s.datname, p.database) = current_database()
   ORDER BY 1`
 
+const ANY_RUNNING = `
+  SELECT 1 FROM pg_locks
+  WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted AND transactionid = ANY ($1::xid[]) LIMIT 1`
+
+/**
+ * Whether one of these transactions has not ended in the eyes of others. Its changes can be in the log, and in the queue, before
+ * that: it holds the lock on its own number until others see what it did.
+ *
+ * @param xids as the log has them, without the epoch
+ */
+export async function isAnyRunning(connection: Connection, xids: readonly number[]): Promise<boolean> {
+  return (await connection.query(ANY_RUNNING, [`{${xids.join(',')}}`])).length > 0
+}
+
 /** Transactions that have written, or may still write, one of these tables; prepared ones too. */
 export async function readWriters(
   connection: Connection,

@@ -1,4 +1,5 @@
-import { quoteIdentifier, quoteTable } from '../../../lib/sql.ts'
+import { equalityOperator, typeBehind } from '../../../lib/postgres-types.ts'
+import { quoteTable } from '../../../lib/sql.ts'
 import type { TableName } from '../../source/table.ts'
 import type { Session } from './sessions.ts'
 
@@ -42,25 +43,13 @@ export const FINGERPRINT = `(
   FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped)`
 
 // format_type() with modifier -1 writes "bit" and bpchar where a bare bit or character would mean a length of 1.
-// Only types of extensions need an operator of theirs: everything in pg_catalog is found by its plain sign.
 const COLUMNS = `
   SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, -1) AS cast_type,
     CASE t.typtype WHEN 'd' THEN format_type(base.oid, base.modifier) END AS base_type,
     a.attnotnull AS not_null, a.atthasdef OR a.attidentity <> '' AS has_default, a.attgenerated <> '' AS generated,
-    a.attidentity = 'a' AS always_identity,
-    (SELECT n.nspname FROM pg_opclass c
-       JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 3
-         AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype
-       JOIN pg_operator op ON op.oid = o.amopopr JOIN pg_namespace n ON n.oid = op.oprnamespace
-     WHERE c.opcmethod = 403 AND c.opcdefault AND op.oprname = '='
-       AND c.opcintype = base.oid) AS equals_schema
+    a.attidentity = 'a' AS always_identity, ${equalityOperator('base.oid')} AS equals
   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-  CROSS JOIN LATERAL (
-    WITH RECURSIVE behind(oid, modifier) AS (
-      SELECT a.atttypid, a.atttypmod
-      UNION ALL
-      SELECT b.typbasetype, b.typtypmod FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype = 'd')
-    SELECT behind.oid, behind.modifier FROM behind JOIN pg_type b ON b.oid = behind.oid WHERE b.typtype <> 'd') AS base
+  CROSS JOIN LATERAL (${typeBehind('a.atttypid', 'a.atttypmod')}) AS base
   WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
   ORDER BY a.attnum`
 
@@ -107,7 +96,7 @@ export async function readTarget(
       hasDefault: row.has_default === 't',
       generated: row.generated === 't',
       alwaysIdentity: row.always_identity === 't',
-      equals: equalityOf(row.equals_schema ?? null),
+      equals: row.equals ?? '=',
     })),
     primaryKey: primary && { constraint: primary.constraint, columns: primary.columns },
     uniqueKeys: indexes.map((index) => index.columns),
@@ -127,8 +116,4 @@ export async function knownTypes(
     [JSON.stringify(wanted)],
   )
   return new Set(rows.map((row) => row.name ?? ''))
-}
-
-function equalityOf(schema: string | null): string {
-  return schema === null || schema === 'pg_catalog' ? '=' : `OPERATOR(${quoteIdentifier(schema)}.=)`
 }
