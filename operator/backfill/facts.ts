@@ -55,10 +55,12 @@ export function isTerminal(phase: BackfillPhase | undefined): boolean {
 /** All chunks are durable; from here on a cancel or a failure changes nothing (rule R5). */
 export function isCopied(backfill: TableBackfill, job: JobFacts | undefined): boolean {
   if (isVerification(backfill)) return false
-  const { copy, queue } = backfill.status ?? {}
+  const { phase, copy, queue } = backfill.status ?? {}
   // Changes that the copy builds on were lost before it was drained: then it was in vain.
   if (queue?.state === 'Closed') return false
+  // Said once it stays so: a pod that was taken for dead and another of the same Job both write how far they are.
   return (
+    phase === 'Draining' ||
     queue?.state === 'Copied' ||
     queue?.state === 'Drained' ||
     copy?.stage === 'Done' ||

@@ -113,6 +113,12 @@ describe('derivePhase', () => {
       /^copied/,
     ],
     [
+      'a copy, after a pod that was cut off has had its say',
+      { job: {}, status: { ...held, phase: 'Draining', copy: { stage: 'Copying' } } },
+      'Draining Unknown Draining keep',
+      /^copied/,
+    ],
+    [
       'a copy that only the ledger knows of',
       { job: {}, status: { queue: { state: 'Copied', message: '12 s behind' } } },
       'Draining Unknown Draining keep',

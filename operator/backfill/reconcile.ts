@@ -110,8 +110,8 @@ async function tidyUp(
   const jobs = within(JOBS, backfill.metadata.namespace)
   const facts: JobFacts = jobFacts(job)
   if (!facts.complete && !facts.failed) {
-    // A copy that was drained already leaves by itself.
-    if (backfill.status?.phase === 'Streaming') return
+    // A copy that was drained already leaves by itself, unless it was suspended on the way out: nobody would ever resume it.
+    if (backfill.status?.phase === 'Streaming' && !facts.suspended) return
     await kube.remove(jobs, job.metadata.name, job.metadata.uid, 'Foreground', signal)
     return
   }

@@ -163,13 +163,14 @@ describe('mending a gap', () => {
   const mending = (
     gapName: string,
     phase: 'Queued' | 'Streaming' | 'Failed' | 'Cancelled',
-    over: { secondsAgo?: number; reason?: string } = {},
+    over: { secondsAgo?: number; reason?: string; code?: string } = {},
   ) =>
     backfill(
       gapName,
       { ...orders, destinationTable: 'Truncate' },
       {
         phase,
+        ...(over.code && { queue: { state: 'Closed', code: over.code } }),
         completionTime: at(over.secondsAgo ?? 600),
         conditions: [
           {
@@ -212,6 +213,16 @@ describe('mending a gap', () => {
       'begins again when a gap ended it',
       { backfills: [ended, mending(gap(), 'Failed', { reason: 'GapInQueue' })] },
       { create: [`${gap('-2')} Truncate`] },
+    ],
+    [
+      'begins again when the table was changed once more',
+      { backfills: [ended, mending(gap(), 'Failed', { reason: 'TableStopped', code: 'TableChanged' })] },
+      { create: [`${gap('-2')} Truncate`] },
+    ],
+    [
+      'gives up when the table was stopped for what no copy mends',
+      { backfills: [ended, mending(gap(), 'Failed', { reason: 'TableStopped', code: 'ValueRejected' })] },
+      {},
     ],
     ['gives up when it failed', { backfills: [ended, mending(gap(), 'Failed')] }, {}],
     ['gives up when a person cancelled it', { backfills: [ended, mending(gap(), 'Cancelled')] }, {}],

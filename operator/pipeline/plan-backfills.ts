@@ -146,10 +146,18 @@ function planMending(
     const before = backfills.find((backfill) => backfill.metadata.name === name)
     if (!before) return { name, table, kind: 'gap', action: 'Truncate' }
     // A person cancelled it, or it failed for a reason that stays: the next step is a person's.
-    const { phase, conditions } = before.status ?? {}
-    const reason = conditions?.find((condition) => condition.type === 'Succeeded')?.reason
-    if (phase !== 'Streaming' && reason !== 'GapInQueue') return undefined
+    if (before.status?.phase !== 'Streaming' && !isOvertaken(before)) return undefined
   }
+}
+
+/** What stopped the table while it was copied is mended by copying it once more. */
+const COPIED_AGAIN: ReadonlySet<string> = new Set(['TableChanged', 'SchemaChangeUnsupported'])
+
+/** Whether apply ended it for what came into the queue behind its hold: another gap, or another change that rows do not show. */
+function isOvertaken({ status }: TableBackfill): boolean {
+  const reason = status?.conditions?.find((condition) => condition.type === 'Succeeded')?.reason
+  if (reason === 'GapInQueue') return true
+  return reason === 'TableStopped' && COPIED_AGAIN.has(status?.queue?.code ?? '')
 }
 
 function byTable<T extends { readonly schema: string; readonly name: string }>(

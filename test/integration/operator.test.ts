@@ -441,6 +441,22 @@ describe('a TableBackfill', () => {
     expect(world.mostRunning()).toBe(1)
   })
 
+  it('leaves no suspended Job behind when it was copied before it was suspended', async () => {
+    await streaming()
+    await world.createBackfill('one', spec())
+    await phase('one', 'Preparing')
+    await world.queue('one', { state: 'Held' })
+    await phase('one', 'Backfilling')
+    await world.patch(TABLE_BACKFILLS, 'one', { spec: { suspend: true } })
+    await world.until(
+      async () => (await world.job('one-copy'))?.spec.suspend === true,
+      'its Job to be suspended',
+    )
+    await world.queue('one', { state: 'Drained', historyComplete: true })
+    await phase('one', 'Streaming')
+    await world.until(async () => (await world.job('one-copy')) === undefined, 'its Job to go')
+  })
+
   it('gets other pods when its own fail and their settings were mended', async () => {
     await streaming()
     const { metadata } = await world.createBackfill('one', spec())

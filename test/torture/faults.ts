@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Site } from '../../hack/demo/site.ts'
 import type { World } from '../cluster/world.ts'
+import { MOVE_SLOT } from './history/events.ts'
 import type { Random } from './random.ts'
 import {
   atSlot,
@@ -50,10 +51,10 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   'leave connections half open': { weight: 1, strike: halfOpen },
   'vacuum a table': { weight: 2, strike: vacuum },
   'drop the slot': { weight: 1, loses: true, strike: atSlot('pg_drop_replication_slot(slot_name)') },
-  'move the slot on': {
+  [MOVE_SLOT]: {
     weight: 1,
     loses: true,
-    strike: atSlot('pg_replication_slot_advance(slot_name, pg_current_wal_lsn())'),
+    strike: atSlot('(pg_replication_slot_advance(slot_name, pg_current_wal_lsn())).end_lsn'),
   },
   'expire records': { weight: 1, loses: true, strike: expireRecords },
   'fail over': { weight: 0.25, loses: true, strike: failOver },
@@ -84,9 +85,8 @@ export function startFaults(
       const name = random.weighted(weights)
       note(name)
       // A server that is just now down cannot be asked for its sessions.
-      await strikes
-        .get(name)?.(world, site, random)
-        .catch((error) => note(`${name}: ${error}`))
+      const told = await strikes.get(name)?.(world, site, random).catch(String)
+      if (told) note(`${name}: ${told}`)
     }
   })()
   return {

@@ -60,13 +60,14 @@ export const vacuum: Strike = async (_world, site, random) =>
 
 const MY_SLOTS = `FROM pg_replication_slots WHERE database = current_database() AND plugin = 'pgoutput'`
 
-/** Does something to the slot under whoever reads it. */
+/** Does something to the slot under whoever reads it; tells what the call returned. */
 export const atSlot =
   (call: string): Strike =>
   async (_world, site) =>
     await asSuperuser(site.sourceUrl, async (client) => {
       await client.query(`SELECT pg_terminate_backend(active_pid) ${MY_SLOTS} AND active`)
-      await client.query(`SELECT ${call} ${MY_SLOTS} AND NOT active`)
+      const { rows } = await client.query(`SELECT ${call} AS returned ${MY_SLOTS} AND NOT active`)
+      return rows[0]?.returned
     })
 
 /** Deletes all records of one of the site's topics, applied or not. */

@@ -1,4 +1,4 @@
-import { type Check, type CommitEvent, type History, of, type RunEvent } from './events.ts'
+import { type Check, type CommitEvent, type History, MOVE_SLOT, of, type RunEvent } from './events.ts'
 import { lsn } from './lsn.ts'
 
 const MOST = 5
@@ -140,11 +140,14 @@ export const recordedAfterSent: Check = (history) => {
 export const acknowledgedAfterRecorded: Check = (history) => {
   const found: string[] = []
   const records = of(history, 'record')
+  // A crash of the source takes it back, unless it was written down; then nobody ever hears of it.
+  const byHand = new Set(of(history, 'struck').flatMap(({ what }) => what.split(`${MOVE_SLOT}: `)[1] ?? []))
   let last: string | null = null
   for (const { at, confirmed } of of(history, 'slot')) {
     const before: string | null = last
     last = confirmed
     if (confirmed === null || before === null || lsn(confirmed) <= lsn(before)) continue
+    if (byHand.has(confirmed)) continue
     const known = records.filter((record) => record.at <= at)
     const newest = known.at(-1)
     // A slot that is made again in a new epoch begins where it likes, and is recorded right after.

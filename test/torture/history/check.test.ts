@@ -1,16 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import { checkHistory } from './check.ts'
-import type {
-  BackfillEvent,
-  Change,
-  CommitEvent,
-  Event,
-  LedgerEvent,
-  LedgerRow,
-  RunEvent,
-  RunLine,
-  SettingEvent,
-  WriteEvent,
+import {
+  type BackfillEvent,
+  type Change,
+  type CommitEvent,
+  type Event,
+  type LedgerEvent,
+  type LedgerRow,
+  MOVE_SLOT,
+  type RunEvent,
+  type RunLine,
+  type SettingEvent,
+  type WriteEvent,
 } from './events.ts'
 
 // A short life of a table, as it should be: joined, held, emptied, copied in two chunks, drained, streamed. Each test breaks
@@ -470,6 +471,14 @@ describe('allows that', () => {
     expect(checkHistory(withRow('a.2.1')).join('\n')).toMatch(stale)
     expect(checkHistory(withRow('a.2.4')).join('\n')).toMatch(stale)
     expect(checkHistory(withRow('b.2.3')).join('\n')).toMatch(stale)
+  })
+
+  it('a slot that was moved by hand, and went back before anybody saw it, was not acknowledged', () => {
+    const moved = broken((event) => event.kind === 'slot' && event.at === 116, to({ confirmed: '0/500' }))
+    const struck = (what: string): Event => ({ kind: 'struck', at: 115, what })
+    const told = (what: string) => checkHistory([...moved, struck(MOVE_SLOT), struck(what)]).join('\n')
+    expect(told(`${MOVE_SLOT}: 0/500`)).not.toMatch(/acknowledged after recorded/)
+    expect(told(`${MOVE_SLOT}: 0/400`)).toMatch(/acknowledged after recorded/)
   })
 
   it('what begins before the slot after a gap is not in the queue, and all that begins behind it is', () => {

@@ -162,6 +162,9 @@ export interface StruckEvent {
   readonly what: string
 }
 
+/** What is told of a slot that was moved on by hand; then again with where to. */
+export const MOVE_SLOT = 'move the slot on'
+
 export type Kind = Event['kind']
 export type Of<K extends Kind> = Extract<Event, { kind: K }>
 
