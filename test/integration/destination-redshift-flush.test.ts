@@ -225,6 +225,66 @@ describe('batches of a table without a key', () => {
     600_000,
   )
 
+  it.each(['Hard', 'Soft'] as const)(
+    'that are equal only in Redshift are removed as often as all of them, deletes %s',
+    async (deletes) => {
+      const columns = [
+        'v numeric',
+        'f double precision',
+        't text',
+        'd date',
+        'j json',
+        's timestamp with time zone',
+      ]
+      const { definition, row } = await fresh(columns, [], deletes)
+      const long = 'x'.repeat(65_535)
+      // Three groups of what is one row in Redshift, and a row that nothing is like.
+      const groups = [
+        [
+          ['1.0', '0', 'a', null, '{"a": 1}', null],
+          ['1.00', '-0', 'a', null, '{"a":1}', null],
+          ['1.000', '0', 'a', null, '{ "a" : 1 }', null],
+        ],
+        [
+          ['2', 'NaN', `${long}y`, '9999-12-31', null, '2024-01-01 00:00:00+00'],
+          ['2', null, `${long}z`, 'infinity', null, '2024-01-01 00:00:00+00'],
+        ],
+        [['1.0', '0', 'a ', null, '{"a": 1}', null]],
+      ]
+      const change = (counts: readonly number[]) => ({
+        options: { deletes },
+        keyless: groups.flatMap((images, group) =>
+          images.map((image) => ({
+            image: image.map((value, index) => {
+              const its = definition.columns[index]
+              return value === null || !its ? null : destination.convertValue(its, value, definition)
+            }),
+            count: counts[group] ?? 0,
+          })),
+        ),
+      })
+      const alive = deletes === 'Soft' ? 'where not __millrace_deleted' : ''
+      const left = () =>
+        warehouse.rows(
+          `select v::integer, len(t), count(*) from "${definition.name}" ${alive} group by 1, 2 order by 1, 2`,
+        )
+      const filled = await apply(row, definition, change([2, 2, 2]))
+      expect(await left()).toEqual([
+        [1, 1, 6],
+        [1, 2, 2],
+        [2, 65_535, 4],
+      ])
+      const fewer = await apply(filled, definition, change([-1, -1, -1]))
+      expect(await left()).toEqual([
+        [1, 1, 3],
+        [1, 2, 1],
+        [2, 65_535, 2],
+      ])
+      await apply(fewer, definition, change([-1, -1, -1]))
+      expect(await left()).toEqual([])
+    },
+  )
+
   it('with large documents are told from others, and refused where they are what is to be found', async () => {
     const { definition, row } = await fresh(['v text', 'j jsonb'], [])
     const large = JSON.stringify(Array.from({ length: 7000 }, (_, n) => `${n} of many`))

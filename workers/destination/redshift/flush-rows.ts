@@ -4,6 +4,7 @@ import type { Batch, RowImage } from '../destination.ts'
 import { csvLine } from './csv.ts'
 import type { Work } from './ledger-store.ts'
 import { MAX_VARCHAR } from './redshift-type.ts'
+import { removeEqualSQL } from './remove-sql.ts'
 import {
   ADD,
   assertFilledSQL,
@@ -19,7 +20,6 @@ import {
   insertStageSQL,
   keepSQL,
   REMOVE,
-  removeEqualSQL,
   softDeleteSQL,
   truncateSQL,
   UPSERT,

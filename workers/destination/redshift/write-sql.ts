@@ -3,7 +3,7 @@ import type { TargetTable } from './catalog.ts'
 import { literal, typedLiteral } from './literals.ts'
 import { NULL_TEXT } from './marks.ts'
 import { foldName, quoteName, quoteTableName } from './names.ts'
-import { MAX_VARCHAR, type RedshiftType, typeText } from './redshift-type.ts'
+import { type RedshiftType, typeText } from './redshift-type.ts'
 import { assertSQL } from './transaction-sql.ts'
 
 /** How rows of a definition are written into a table of the destination. */
@@ -210,36 +210,7 @@ export function truncateSQL({ table }: Pick<Writing, 'table'>): string {
   return `TRUNCATE ${quoteTableName(table.name)}`
 }
 
-/**
- * Takes away rows of a table without a key: of every staged row to be removed, exactly `n` equal ones. Redshift has nothing to tell
- * equal rows apart by, so all of them are taken out, numbered, and those too many put back.
- */
-export function removeEqualSQL(writing: Writing, how: 'hard' | 'soft'): string[] {
-  const { table, columns, softColumn } = writing
-  const name = quoteTableName(table.name)
-  const kept = '"millrace_kept"'
-  const equal = columns
-    .map((column, index) => equals(target(writing, column.name), `s.c${index}`, column.type))
-    .join(' AND ')
-  const living = softColumn ? ` AND NOT COALESCE(${qualifier(table)}.${SOFT}, FALSE)` : ''
-  const all = [...table.columns.map((column) => quoteName(column.name))]
-  const list = all.join(', ')
-  // Staged once more, numbered: to number rows by.
-  const staged = `(SELECT ROW_NUMBER() OVER (ORDER BY n) AS i, * FROM ${FLUSH_STAGE.name} WHERE o = '${REMOVE}') AS s`
-  const matched = `FROM ${name} JOIN ${staged} ON ${equal}${living}`
-  return [
-    `CREATE TEMP TABLE ${kept} AS SELECT ${all.map((column) => `${qualifier(table)}.${column}`).join(', ')}, ROW_NUMBER() OVER (PARTITION BY s.i ORDER BY s.i) AS millrace_nth, s.n AS millrace_removed ${matched}`,
-    `DELETE FROM ${name} USING ${FLUSH_STAGE.name} AS s WHERE s.o = '${REMOVE}' AND ${equal}${living}`,
-    `INSERT INTO ${name} (${list}) SELECT ${list} FROM ${kept} WHERE millrace_nth > millrace_removed`,
-    ...(how === 'soft'
-      ? [
-          `INSERT INTO ${name} (${list}) SELECT ${all.map((column) => (column === SOFT ? 'TRUE' : column)).join(', ')} FROM ${kept} WHERE millrace_nth <= millrace_removed`,
-        ]
-      : []),
-  ]
-}
-
-const SOFT = quoteName(SOFT_DELETE_COLUMN)
+export const SOFT = quoteName(SOFT_DELETE_COLUMN)
 
 /** A row that is deleted, if softly, has nothing to give to another that comes later under its key. */
 function alive({ table, softColumn }: Writing): string {
@@ -247,7 +218,7 @@ function alive({ table, softColumn }: Writing): string {
 }
 
 // Redshift takes no alias in DELETE, and the schema's name only where the table is named.
-function qualifier(table: TargetTable): string {
+export function qualifier(table: TargetTable): string {
   return quoteName(table.name.name)
 }
 
@@ -266,39 +237,6 @@ function sameKey(writing: Writing, stage = FLUSH_STAGE.name): string {
         : `${there} = ${here}`
     })
     .join(' AND ')
-}
-
-/** SQL: equal, or both NULL. COALESCE and not OR, so that rows can be found by hashing. */
-function equals(a: string, b: string, { kind }: RedshiftType): string {
-  const nulls = `(${a} IS NULL) = (${b} IS NULL)`
-  switch (kind) {
-    case 'varchar':
-    case 'char':
-      return `COALESCE(${a}, '') = COALESCE(${b}, '') AND COALESCE(LEN(${a}), -1) = COALESCE(LEN(${b}), -1)`
-    case 'super':
-      return `${documentSQL(a)} = ${documentSQL(b)}`
-    case 'varbyte':
-      return `COALESCE(TO_HEX(${a}), '-') = COALESCE(TO_HEX(${b}), '-')`
-    case 'boolean':
-      return `COALESCE(${a}, FALSE) = COALESCE(${b}, FALSE) AND ${nulls}`
-    case 'date':
-      return `COALESCE(${a}, DATE '1900-01-01') = COALESCE(${b}, DATE '1900-01-01') AND ${nulls}`
-    case 'time':
-    case 'timetz':
-    case 'timestamp':
-    case 'timestamptz': {
-      const moment = `'${kind.startsWith('timestamp') ? '1900-01-01 ' : ''}00:00:00'::${kind.toUpperCase()}`
-      return `COALESCE(${a}, ${moment}) = COALESCE(${b}, ${moment}) AND ${nulls}`
-    }
-    default:
-      return `COALESCE(${a}, 0) = COALESCE(${b}, 0) AND ${nulls}`
-  }
-}
-
-/** SQL: a document's text, the same for equal ones. One that no VARCHAR has room for has none, and is never looked for (see `flushRows`). */
-function documentSQL(value: string): string {
-  // Of NULL, JSON_SERIALIZE makes the document null, and of a large one an error.
-  return `CASE WHEN ${value} IS NULL THEN '' WHEN JSON_SIZE(${value}) > ${MAX_VARCHAR} THEN '-' ELSE JSON_SERIALIZE(${value}) END`
 }
 
 /** Name of the column behind the one of a stage; other names come back as they are. */
