@@ -449,6 +449,59 @@ describe('a flush', () => {
     expect(await destination.ledger.readTable(nameOf(definition), never)).toEqual(moved)
   })
 
+  it('finds that its table was dropped and made again, and writes nothing into the new one', async () => {
+    const { definition, row } = await fresh(['id integer', 'v text'], ['id'])
+    const filled = await apply(row, definition, { upserts: [['1', 'a']] })
+    for (const columns of ['id integer, v varchar(65535)', 'id integer']) {
+      const { id } = await destination.ensureTable(nameOf(definition), definition, hard, never)
+      await warehouse.run(`drop table "${definition.name}"`)
+      await warehouse.run(`create table "${definition.name}" (${columns})`)
+      await expect(
+        destination.flush(batch(filled, definition, { upserts: [['2', 'b']] }), never),
+      ).rejects.toMatchObject({ code: 'DestinationChanged', message: expect.stringContaining('made again') })
+      expect(await rowsOf(definition)).toEqual([])
+      expect(await destination.ledger.readTable(nameOf(definition), never)).toEqual(filled)
+      const { facts } = await destination.inspectTable(nameOf(definition), never)
+      expect(facts?.id).not.toBe(id)
+    }
+    // Whoever makes it fit has had a look at it.
+    await destination.ensureTable(nameOf(definition), definition, hard, never)
+    await apply(filled, definition, { upserts: [['2', 'b']] })
+    expect(await rowsOf(definition, 'id, v')).toEqual([[2, 'b']])
+  })
+
+  it('finds that a column is gone, and does not add it again without a word', async () => {
+    const { definition, row } = await fresh(['id integer', column('Value', 'text')], ['id'])
+    const filled = await apply(row, definition, { upserts: [['1', 'a']] })
+    const { id } = await destination.ensureTable(nameOf(definition), definition, hard, never)
+    await warehouse.run(`alter table "${definition.name}" drop column value`)
+    await expect(
+      destination.flush(batch(filled, definition, { upserts: [['2', 'b']] }), never),
+    ).rejects.toMatchObject({ code: 'DestinationChanged', message: expect.stringContaining('"Value"') })
+    expect(await rowsOf(definition)).toEqual([[1]])
+    const { facts } = await destination.inspectTable(nameOf(definition), never)
+    expect([facts?.id, facts?.has('id'), facts?.has('Value')]).toEqual([id, true, false])
+    await destination.ensureTable(nameOf(definition), definition, hard, never)
+    await apply(filled, definition, { upserts: [['2', 'b']] })
+    expect(await rowsOf(definition)).toEqual([
+      [1, null],
+      [2, 'b'],
+    ])
+  })
+
+  it('goes on when a column that is the destination’s own is dropped, or the table altered otherwise', async () => {
+    const { definition, row } = await fresh(['id integer', 'v text'], ['id'])
+    const name = `"${definition.name}"`
+    await warehouse.run(`alter table ${name} add column note varchar(20)`)
+    await destination.ensureTable(nameOf(definition), definition, hard, never)
+    const filled = await apply(row, definition, { upserts: [['1', 'a']] })
+    await warehouse.run(`alter table ${name} drop column note`)
+    await warehouse.run(`alter table ${name} alter diststyle all`)
+    await warehouse.run(`alter table ${name} add column more integer`)
+    await apply(filled, definition, { upserts: [['1', 'b']] })
+    expect(await rowsOf(definition, 'id, v')).toEqual([[1, 'b']])
+  })
+
   it('finds a table that was dropped, and one that was made anew', async () => {
     const { definition, row } = await fresh(['id integer', 'v text'], ['id'])
     const filled = await apply(row, definition, { upserts: [['1', 'a']] })
@@ -495,6 +548,7 @@ it('adds, lengthens and replaces columns', async () => {
     ['id'],
   )
   expect(await destination.ensureTable(nameOf(wider), wider, soft, never)).toEqual({
+    id: expect.any(String),
     columns: expect.arrayContaining(['id', 'v', 'added', 'plain', 'n', 'p', '__millrace_deleted']),
   })
   await apply(filled, wider, {

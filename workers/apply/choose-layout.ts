@@ -1,12 +1,13 @@
+import type { Destination, InspectedTable } from '../destination/destination.ts'
 import type { LedgerTable } from '../destination/ledger.ts'
 import type { Header } from '../queue/format.ts'
 import { comparePositions, ORIGIN } from '../source/position.ts'
-import { tableLabel } from '../source/table.ts'
+import { type TableName, tableLabel } from '../source/table.ts'
 import { headerDefinition, wideDefinition } from './definition.ts'
 import { type ApplyEnv, listedTable, tableOptions } from './env.ts'
 import { lostFacts } from './facts.ts'
 import { createLayout, type Layout } from './layout.ts'
-import { type Tampering, tampered } from './ledger-check.ts'
+import { columnGone, DROPPED, REMADE, type Tampering } from './ledger-check.ts'
 import type { TableState } from './state.ts'
 
 /**
@@ -26,8 +27,9 @@ export async function chooseLayout(
   const definition = headerDefinition(header, catalog, filter)
   const now = await noticeLoss(env, state, row, signal)
   const options = tableOptions(env.spec())
-  const { columns } = await env.destination.ensureTable(row.destination, definition, options, signal)
+  const { columns, id } = await env.destination.ensureTable(row.destination, definition, options, signal)
   state.columns = definition.columns.map(({ name }) => name)
+  state.target = id
   return { layout: createLayout(header.columns, wideDefinition(definition, catalog, columns)), row: now }
 }
 
@@ -37,37 +39,37 @@ export async function chooseLayout(
  */
 async function noticeLoss(
   env: ApplyEnv,
-  { label, columns }: TableState,
+  state: TableState,
   row: LedgerTable,
   signal: AbortSignal,
 ): Promise<LedgerTable> {
   if (row.needsEmptying || comparePositions(row.position, ORIGIN) === 0) return row
-  const tampering = await whatIsGone(env, row, columns, signal)
+  const tampering = await whatIsGone(env, row, state, signal)
   if (!tampering) return row
   const { code, message } = tampering
-  env.log.error({ table: label, reason: message }, 'Changed by hand')
+  env.log.error({ table: state.label, reason: message }, 'Changed by hand')
   return await env.destination.ledger.updateTable(row, lostFacts(code, message), signal)
 }
 
 async function whatIsGone(
-  env: ApplyEnv,
+  { destination }: ApplyEnv,
   row: LedgerTable,
-  columns: readonly string[],
+  { columns, target }: TableState,
   signal: AbortSignal,
 ): Promise<Tampering | undefined> {
-  const { destination } = env
-  if (!destination.describeTables) {
-    const { exists } = await destination.inspectTable(row.destination, signal)
-    return exists || !row.historyComplete ? undefined : DROPPED
-  }
-  const found = (await destination.describeTables([row.destination], signal)).get(tableLabel(row.destination))
+  const found = await look(destination, row.destination, signal)
   if (!found) return row.historyComplete ? DROPPED : undefined
-  const gone = columns.find((name) => !found.columns.includes(name))
-  if (gone === undefined) return undefined
-  return tampered(
-    'DestinationChanged',
-    `column ${JSON.stringify(gone)} of the destination table was dropped or renamed`,
-  )
+  if (target !== undefined && target !== found.id) return REMADE
+  const gone = columns.find((name) => !found.has(name))
+  return gone === undefined ? undefined : columnGone(gone)
 }
 
-const DROPPED = tampered('DestinationChanged', 'the destination table was dropped')
+async function look(
+  destination: Destination,
+  table: TableName,
+  signal: AbortSignal,
+): Promise<InspectedTable['facts']> {
+  if (!destination.describeTables) return (await destination.inspectTable(table, signal)).facts
+  const found = (await destination.describeTables([table], signal)).get(tableLabel(table))
+  return found && { id: found.id, has: (name) => found.columns.includes(name) }
+}

@@ -22,6 +22,7 @@ export async function waitForHoldEnd(
   const { ledger } = env.destination
   const uid = row.heldBy
   state.emptied += 1
+  state.target = undefined
   state.error = undefined
   state.failures = 0
   state.waiting = undefined

@@ -48,6 +48,16 @@ export interface Baseline {
   readonly version: bigint
 }
 
+export const DROPPED = tampered('DestinationChanged', 'the destination table was dropped')
+export const REMADE = tampered('DestinationChanged', 'the destination table was dropped and made again')
+
+export function columnGone(name: string): Tampering {
+  return tampered(
+    'DestinationChanged',
+    `column ${JSON.stringify(name)} of the destination table was dropped or renamed`,
+  )
+}
+
 export const EMPTIED = tampered('DestinationChanged', 'the destination table was emptied')
 
 /**
@@ -79,18 +89,12 @@ export function judgeTarget(
 ): Tampering | undefined {
   const written = comparePositions(row.position, ORIGIN) > 0 && row.historyComplete
   if (!found) {
-    return written || before ? tampered('DestinationChanged', 'the destination table was dropped') : undefined
+    return written || before ? DROPPED : undefined
   }
   if (!before || before.mark !== mark) return undefined
   if (before.target.id !== found.id) {
-    return tampered('DestinationChanged', 'the destination table was dropped and made again')
+    return REMADE
   }
   const gone = wanted.find((name) => before.target.columns.includes(name) && !found.columns.includes(name))
-  if (gone !== undefined) {
-    return tampered(
-      'DestinationChanged',
-      `column ${JSON.stringify(gone)} of the destination table was dropped or renamed`,
-    )
-  }
-  return undefined
+  return gone === undefined ? undefined : columnGone(gone)
 }

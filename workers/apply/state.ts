@@ -15,6 +15,8 @@ export interface TableState {
   emptied: number
   /** Names of the columns that were last written. */
   columns: readonly string[]
+  /** The destination table that they were written to, as `InspectedTable.facts.id` has it; undefined: it may be another one by now. */
+  target: string | undefined
   /** Nothing is applied because the Pipeline is paused. */
   paused: boolean
   /** Why it does not go on; cleared by the next success. */
@@ -45,6 +47,7 @@ export function createState(table: TableName): TableState {
     draining: [],
     emptied: 0,
     columns: [],
+    target: undefined,
     paused: false,
     error: undefined,
     failures: 0,
@@ -60,7 +63,10 @@ export function createState(table: TableName): TableState {
 
 /** Takes what the ledger says of the table now. Whoever else has written it may have emptied the destination table too. */
 export function takeRow(state: TableState, row: LedgerTable | undefined): void {
-  if (row?.version !== state.row?.version) state.emptied += 1
+  if (row?.version !== state.row?.version) {
+    state.emptied += 1
+    state.target = undefined
+  }
   state.row = row
 }
 

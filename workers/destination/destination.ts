@@ -29,7 +29,7 @@ export interface Destination {
   convertValue(column: Column, text: string, table: TableDefinition): string | null
 
   /** Is there such a table, and has it rows? */
-  inspectTable(table: TableName, signal: AbortSignal): Promise<{ exists: boolean; empty: boolean }>
+  inspectTable(table: TableName, signal: AbortSignal): Promise<InspectedTable>
 
   /**
    * What the catalog says of tables, by `tableLabel`; one that is not there is left out. Only of a destination that can be
@@ -47,16 +47,19 @@ export interface Destination {
    * constant default, rule R19), widens widened types; keeps dropped columns. Idempotent.
    * `SchemaChangeUnsupported` names the column, its type there and the one wanted.
    * Returns the names of all columns that the table has afterwards: a change that is older than the table's last column
-   * lacks that one, which then counts as unchanged.
+   * lacks that one, which then counts as unchanged. And the table's `InspectedTable.facts.id`, where there are facts.
    */
   ensureTable(
     target: TableName,
     definition: TableDefinition,
     options: TableOptions,
     signal: AbortSignal,
-  ): Promise<{ readonly columns: readonly string[] }>
+  ): Promise<{ readonly columns: readonly string[]; readonly id?: string }>
 
-  /** Writes one compacted batch and moves the ledger's row in the same transaction (invariant I4). */
+  /**
+   * Writes one compacted batch and moves the ledger's row in the same transaction (invariant I4). `DestinationChanged` when
+   * the table is not the one that `ensureTable` has seen, or lacks a column that it had, where nothing but a write shows it.
+   */
   flush(batch: Batch, signal: AbortSignal): Promise<FlushResult>
 
   /**
@@ -102,6 +105,18 @@ export interface Comparison {
   byKeys(keys: readonly (readonly string[])[], signal: AbortSignal): Promise<RowDigest[]>
   /** Whether two rows that were read by their key, given by their `hash`, are equal. */
   same(a: string, b: string): boolean
+}
+
+export interface InspectedTable {
+  readonly exists: boolean
+  readonly empty: boolean
+  /** What shows what was done to it; of a destination that has no `describeTables`. */
+  readonly facts?: {
+    /** Another one when the table was made anew. */
+    readonly id: string
+    /** By its name in the source. */
+    has(column: string): boolean
+  }
 }
 
 /** A destination table as far as it shows what was done to it. */

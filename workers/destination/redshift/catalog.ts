@@ -6,6 +6,8 @@ import { parseType, type RedshiftType } from './redshift-type.ts'
 
 /** A table of the destination as its catalog describes it. */
 export interface TargetTable {
+  /** Another one when the table was made anew, whatever else is done to it. */
+  readonly id: string
   /** As Redshift has it. */
   readonly name: TableName
   /** In catalog order. */
@@ -35,6 +37,12 @@ export async function readTarget(
   signal: AbortSignal,
 ): Promise<TargetTable | undefined> {
   const name = foldTable(table)
+  const [known] = await store.query(
+    `SELECT CAST(c.oid AS BIGINT) AS id FROM ${named(name)}`,
+    'millrace look for table',
+    signal,
+  )
+  if (!known) return undefined
   const rows = await store.query(
     `SELECT column_name, data_type, column_default, is_nullable, distkey, sortkey FROM svv_redshift_columns WHERE database_name = CURRENT_DATABASE() AND schema_name = ${literal(name.schema)} AND table_name = ${literal(name.name)} ORDER BY ordinal_position`,
     'millrace read columns',
@@ -42,6 +50,7 @@ export async function readTarget(
   )
   if (rows.length === 0) return undefined
   return {
+    id: trimmed(known.id),
     name,
     columns: rows.map((row) => ({
       name: trimmed(row.column_name),
@@ -53,6 +62,15 @@ export async function readTarget(
       layout: isTrue(row.distkey) || Number(row.sortkey ?? 0) !== 0,
     })),
   }
+}
+
+/** SQL: how many rows there are of `from` where a table is still the one that was seen: one or none. */
+export function sameTableFrom({ id, name }: Pick<TargetTable, 'id' | 'name'>): string {
+  return `${named(name)} AND c.oid = ${id}`
+}
+
+function named({ schema, name }: TableName): string {
+  return `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ${literal(schema)} AND c.relname = ${literal(name)}`
 }
 
 /** Names of schemas that are there. */

@@ -22,7 +22,7 @@ import { createKnown } from './ledger-known.ts'
 import { ledgerNames } from './ledger-names.ts'
 import { createLedgerStore } from './ledger-store.ts'
 import { loadRows } from './load-rows.ts'
-import { quoteTableName } from './names.ts'
+import { foldName, quoteTableName } from './names.ts'
 import { redshiftSettings } from './settings.ts'
 
 /** Enough for the apply worker's tables at work; Redshift has 500 for everybody. */
@@ -115,14 +115,16 @@ export function openRedshiftDestination(options: RedshiftDestinationOptions): De
         'millrace look for rows',
         signal,
       )
-      return { exists: true, empty: rows.length === 0 }
+      const names = new Set(found.columns.map(({ name }) => name))
+      const facts = { id: found.id, has: (column: string) => names.has(foldName(column)) }
+      return { exists: true, empty: rows.length === 0, facts }
     },
 
     async ensureTable(target, definition, tableOptions, signal) {
       const found = await ensureTable(context, { target, definition, options: tableOptions }, signal)
       // The source's own spelling, where the two names are one.
       const spelling = new Map(definition.columns.map(({ name }) => [name.toLowerCase(), name]))
-      return { columns: found.columns.map(({ name }) => spelling.get(name) ?? name) }
+      return { id: found.id, columns: found.columns.map(({ name }) => spelling.get(name) ?? name) }
     },
 
     flush: (batch, signal) => flush(context, batch, signal),

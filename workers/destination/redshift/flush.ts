@@ -3,6 +3,7 @@ import { MillraceError } from '../../../lib/errors.ts'
 import { tableLabel } from '../../source/table.ts'
 import type { Batch, FlushResult } from '../destination.ts'
 import type { LedgerBackfill, LedgerTable } from '../ledger.ts'
+import { readTarget, sameTableFrom, type TargetTable } from './catalog.ts'
 import type { Loadable, RedshiftContext } from './context.ts'
 import { tableGone, workName, writingFor } from './ensure-table.ts'
 import { isMissingColumn, isMissingTable, StatementFailure } from './failures.ts'
@@ -11,11 +12,15 @@ import { backfillContent, backfillId, TABLE_ID, tableContent, toBackfill } from 
 import { GuardFailed, type LedgerTransaction, type Work } from './ledger-store.ts'
 import { castLiteral } from './literals.ts'
 import { writeFailure } from './load-failure.ts'
-import { quoteTableName } from './names.ts'
+import { foldName, quoteTableName } from './names.ts'
 import type { RedshiftType } from './redshift-type.ts'
+import { assertSQL } from './transaction-sql.ts'
 import { changed, conflict } from './transitions.ts'
 import { createUpload } from './upload.ts'
 import { copyStageSQL, countCopiedSQL, FLUSH_STAGE, missingSQL, type Writing } from './write-sql.ts'
+
+/** Guard: nobody has put another table into the place of the one that was seen. */
+const SAME_TABLE = 'the table is the one that it was'
 
 /** Keys that one query looks for. */
 const LOOKED_FOR = 400
@@ -67,7 +72,7 @@ async function attemptFlush(
       { id: TABLE_ID, version: ledger.version },
       ...(drained ? [{ id: backfillId(drained.uid), version: drained.version }] : []),
     ],
-    work: rows && loaded ? [...rows.before, ...loaded.work, ...rows.after] : [],
+    work: rows && loaded ? [...rows.before, ...loaded.work, ...rows.after, sameTable(rows.writing)] : [],
     writes: [
       { content: tableContent(next), from: ledger.version },
       ...(drained
@@ -87,6 +92,10 @@ async function attemptFlush(
     if (error instanceof GuardFailed) {
       context.files.discard(loaded?.keys ?? [])
       if (error.guard === FILLED && rows) return missing(context, batch, rows, signal)
+      if (error.guard === SAME_TABLE) {
+        context.targets.delete(quoteTableName(ledger.destination))
+        throw remade(batch)
+      }
       throw error.guard === undefined ? changed(ledger) : lost(batch, error.guard)
     }
     if (error instanceof StatementFailure) {
@@ -109,12 +118,41 @@ async function failed(
   signal: AbortSignal,
 ): Promise<unknown> {
   const { destination } = batch.ledger
-  if (isMissingTable(failure) || isMissingColumn(failure)) {
-    const known = context.targets.delete(quoteTableName(destination))
-    if (known) return failure
-    if (isMissingTable(failure)) return tableGone({ target: destination })
+  const name = quoteTableName(destination)
+  const before = context.targets.get(name)
+  if (before && (isMissingTable(failure) || isMissingColumn(failure))) {
+    context.targets.delete(name)
+    const found = await readTarget(context.store, destination, signal)
+    if (!found) return tableGone({ target: destination })
+    if (found.id !== before.id) return remade(batch)
+    const gone = writing?.columns.find((column) => !has(found, column.name))
+    if (gone) return withoutColumn(batch, gone.name)
+    // A column that is the destination's own went: it is not written any more.
+    return failure
   }
+  if (isMissingTable(failure)) return tableGone({ target: destination })
   return writeFailure(context, failure, destination, writing, signal)
+}
+
+const has = ({ columns }: TargetTable, column: string) =>
+  columns.some(({ name }) => name === foldName(column))
+
+/** Comes after the writes: what they have locked cannot be exchanged any more. */
+function sameTable({ table }: Writing): Work {
+  return { sql: assertSQL('COUNT(*) = 1', sameTableFrom(table)), guard: SAME_TABLE }
+}
+
+function remade({ ledger }: Batch): MillraceError {
+  return changedByHand(ledger, 'was dropped and made again')
+}
+
+function withoutColumn({ ledger }: Batch, column: string): MillraceError {
+  return changedByHand(ledger, `has lost its column ${JSON.stringify(column)}`)
+}
+
+/** Nothing was written. Apply looks at the table before it writes again, and says what is lost. */
+function changedByHand({ destination }: LedgerTable, what: string): MillraceError {
+  return new MillraceError('DestinationChanged', `destination table ${tableLabel(destination)} ${what}`)
 }
 
 function lost({ ledger }: Batch, guard: string): MillraceError {
