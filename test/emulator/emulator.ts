@@ -7,6 +7,7 @@ import { createClientTokens } from './api/tokens.ts'
 import { createS3Reader, type S3Options, s3Failure } from './copy/s3.ts'
 import { createEngines } from './engine/engines.ts'
 import type { Isolation } from './engine/errors.ts'
+import type { Collation } from './engine/session.ts'
 import { createFaults, type Fault, type Faults } from './faults.ts'
 import { type Clock, DEFAULT_LIMITS, type Limits, type Operation, systemClock } from './options.ts'
 import { cutStream } from './s3/cut-stream.ts'
@@ -24,6 +25,8 @@ export interface EmulatorOptions {
   readonly database?: string
   /** Each database of the PostgreSQL server is a Redshift database of the same name, instead of that one alone. */
   readonly everyDatabase?: boolean
+  /** What databases say of their collation; texts are compared by their case all the same. Default `case_sensitive`. */
+  readonly collation?: Collation
   /** Default `serializable`, the harder of the two. */
   readonly isolation?: Isolation
   /** Clusters and workgroups that are there. Default: whatever is asked for. */
@@ -70,6 +73,7 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
   const engines = await createEngines({
     url: options.postgresUrl,
     database: options.everyDatabase ? undefined : (options.database ?? 'dev'),
+    collation: options.collation ?? 'case_sensitive',
     isolation: options.isolation ?? 'serializable',
     slices: options.slices ?? 2,
     restrictedUsers: options.restrictedUsers ?? [],

@@ -105,6 +105,21 @@ describe('a wrong', () => {
     expect(error.message).not.toContain(s3Server().secretAccessKey)
   })
 
+  it('collation of the database', async () => {
+    const insensitive = await openTestWarehouse('redshift_config_collation', {
+      collation: 'case_insensitive',
+    })
+    const destination = insensitive.open()
+    await expect(destination.check(never)).rejects.toMatchObject({
+      code: 'InvalidSpec',
+      retryable: true,
+      field: `${FIELD}.database`,
+      message: expect.stringContaining('COLLATE CASE_SENSITIVE'),
+    })
+    await destination.close()
+    await insensitive.close()
+  })
+
   it('region of the bucket', async () => {
     const abroad = await openTestWarehouse('redshift_config_abroad', { bucketRegion: 'eu-west-1' })
     const destination = abroad.open()

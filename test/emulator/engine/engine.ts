@@ -5,7 +5,7 @@ import { HOME, sqlString } from '../sql/names.ts'
 import { type Backends, createBackends } from './backends.ts'
 import type { Isolation } from './errors.ts'
 import { createHistory, type History } from './history.ts'
-import { openSession, type Session } from './session.ts'
+import { type Collation, openSession, type Session } from './session.ts'
 import { createTracker } from './tracker.ts'
 
 export interface EngineOptions {
@@ -13,6 +13,7 @@ export interface EngineOptions {
   readonly url: string
   /** Name of the database in Redshift. */
   readonly database: string
+  readonly collation: Collation
   readonly isolation: Isolation
   readonly slices: number
   /** Users that are no superusers. Each becomes a role in PostgreSQL. */
@@ -50,7 +51,7 @@ const BOOTSTRAP = join(import.meta.dirname, 'bootstrap.sql')
 
 /** Opens the database, and makes the emulator's schema in it the first time. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
-  const { database, isolation, slices, restrictedUsers } = options
+  const { database, collation, isolation, slices, restrictedUsers } = options
   const backends = createBackends(options.url)
   const tracker = createTracker()
   const sessions = new Set<Session>()
@@ -78,6 +79,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
         const session = await openSession({
           backend,
           tracker,
+          collation,
           isolation,
           user,
           database,

@@ -20,9 +20,12 @@ export interface Transaction extends Footprint {
   failed: boolean
 }
 
+export type Collation = 'case_sensitive' | 'case_insensitive'
+
 export interface SessionOptions {
   readonly backend: Backend
   readonly tracker: Tracker
+  readonly collation: Collation
   readonly isolation: Isolation
   readonly user: string
   readonly database: string
@@ -168,8 +171,9 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   }
 
   await backend.query(
-    `select set_config('redshift_emulator.user', $1, false), set_config('redshift_emulator.database', $2, false)`,
-    [options.user, options.database],
+    `select set_config('redshift_emulator.user', $1, false), set_config('redshift_emulator.database', $2, false),
+       set_config('redshift_emulator.collation', $3, false)`,
+    [options.user, options.database, options.collation],
   )
 
   return {

@@ -162,6 +162,7 @@ export const FUNCTIONS: ReadonlyMap<string, FunctionSpec> = new Map<string, Func
   written('session_user', 0, 0, () => `${HOME}.current_user_name()`),
   written('user', 0, 0, () => `${HOME}.current_user_name()`),
   written('current_database', 0, 0, () => `${HOME}.current_database_name()`),
+  written('db_collation', 0, 0, () => `pg_catalog.current_setting('${HOME}.collation')::bpchar`),
   written('current_schema', 0, 0, () => 'pg_catalog.current_schema()::bpchar', leader),
   written('version', 0, 0, () => `${HOME}.version()`, leader),
   written('pg_backend_pid', 0, 0, () => 'pg_catalog.pg_backend_pid()'),

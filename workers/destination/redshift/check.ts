@@ -5,7 +5,10 @@ import { foldName } from './names.ts'
 
 const FIELD = 'spec.destination.redshift'
 
-/** Whether the warehouse can be reached and written to by this user. Throws MillraceErrors that name the field. */
+/**
+ * Whether the warehouse can be reached and written to by this user, and tells texts apart as the source does. Throws MillraceErrors
+ * that name the field.
+ */
 export async function checkWarehouse(
   store: LedgerStore,
   { schema }: { readonly schema?: string | undefined },
@@ -24,7 +27,18 @@ export async function checkWarehouse(
   const privileges = there
     ? `HAS_SCHEMA_PRIVILEGE(${literal(wanted)}, 'CREATE') AS creates, HAS_DATABASE_PRIVILEGE(CURRENT_DATABASE(), 'TEMP') AS temporary`
     : `HAS_DATABASE_PRIVILEGE(CURRENT_DATABASE(), 'CREATE') AS creates, HAS_DATABASE_PRIVILEGE(CURRENT_DATABASE(), 'TEMP') AS temporary`
-  const [row] = await store.query(`SELECT CURRENT_USER AS me, ${privileges}`, 'millrace check', signal)
+  const [row] = await store.query(
+    `SELECT CURRENT_USER AS me, DB_COLLATION() AS collation, ${privileges}`,
+    'millrace check',
+    signal,
+  )
+  if (/insensitive/i.test(row?.collation ?? '')) {
+    throw new MillraceError(
+      'InvalidSpec',
+      `${FIELD}.database: the database was created with COLLATE CASE_INSENSITIVE, in which 'a' and 'A' are one key, so that a change of one row would delete the other: name a database that was created with COLLATE CASE_SENSITIVE, the default`,
+      { field: `${FIELD}.database`, retryable: true },
+    )
+  }
   const me = (row?.me ?? '').trim()
   if (!isTrue(row?.temporary)) {
     throw new MillraceError(
