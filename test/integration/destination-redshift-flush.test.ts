@@ -349,6 +349,20 @@ describe('a flush', () => {
     }
   })
 
+  it('tells which of many rows with long keys are missing', async () => {
+    const { definition, row } = await fresh(['id text', 'v text'], ['id'])
+    const key = (n: number) => `${n} ${'k'.repeat(250)}`
+    const filled = await apply(row, definition, {
+      upserts: Array.from({ length: 400 }, (_, n) => [key(n), 'v']),
+    })
+    const result = await destination.flush(
+      batch(filled, definition, { upserts: Array.from({ length: 410 }, (_, n) => [key(n), undefined]) }),
+      never,
+    )
+    const missing = result.kind === 'missing' ? result.keys.map(([id]) => id).sort() : []
+    expect(missing).toEqual(Array.from({ length: 10 }, (_, n) => key(400 + n)))
+  })
+
   it('is refused with an old version, and writes nothing', async () => {
     const { definition, row } = await fresh(['id integer', 'v text'], ['id'])
     const moved = await apply(row, definition, { upserts: [['1', 'a']] })

@@ -6,6 +6,7 @@ import {
   type VerifyRange,
   wholeOf,
 } from '../../source/verify-sql.ts'
+import { inGroups } from './byte-groups.ts'
 
 /** A table of Redshift as the other side of a comparison. Every expression names its columns as those of `t`. */
 export interface WarehouseSide {
@@ -68,23 +69,14 @@ export function keysStatements(
     return `SELECT ${keys(side)}, ${what} FROM ${side.table} AS t${whereClause(side, {}, found)}`
   }
   const empty = Buffer.byteLength(statement([]))
-  const groups: string[][] = []
-  let left = 0
-  for (const key of wanted) {
+  const texts = wanted.map((key) => {
     const one = side.key.map(({ place, literal }, index) => {
       const value = literal(key[index] ?? '')
       return side.key.length === 1 ? value : `${place} = ${value}`
     })
-    const text = side.key.length === 1 ? (one[0] ?? '') : `(${one.join(' AND ')})`
-    const bytes = Buffer.byteLength(text) + 4
-    if (left < bytes) {
-      groups.push([])
-      left = room - empty
-    }
-    groups.at(-1)?.push(text)
-    left -= bytes
-  }
-  return groups.map(statement)
+    return side.key.length === 1 ? (one[0] ?? '') : `(${one.join(' AND ')})`
+  })
+  return inGroups(texts, (text) => Buffer.byteLength(text) + 4, room - empty).map(statement)
 }
 
 function keys({ key }: WarehouseSide): string {

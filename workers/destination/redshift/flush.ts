@@ -10,20 +10,16 @@ import { isMissingColumn, isMissingTable, StatementFailure } from './failures.ts
 import { FILLED, type FlushRows, flushRows } from './flush-rows.ts'
 import { backfillContent, backfillId, TABLE_ID, tableContent, toBackfill } from './ledger-rows.ts'
 import { GuardFailed, type LedgerTransaction, type Work } from './ledger-store.ts'
-import { castLiteral } from './literals.ts'
 import { writeFailure } from './load-failure.ts'
+import { missingRows } from './missing-rows.ts'
 import { foldName, quoteTableName } from './names.ts'
-import type { RedshiftType } from './redshift-type.ts'
 import { assertSQL } from './transaction-sql.ts'
 import { changed, conflict } from './transitions.ts'
 import { createUpload } from './upload.ts'
-import { copyStageSQL, countCopiedSQL, FLUSH_STAGE, missingSQL, type Writing } from './write-sql.ts'
+import { copyStageSQL, countCopiedSQL, FLUSH_STAGE, type Writing } from './write-sql.ts'
 
 /** Guard: nobody has put another table into the place of the one that was seen. */
 const SAME_TABLE = 'the table is the one that it was'
-
-/** Keys that one query looks for. */
-const LOOKED_FOR = 400
 
 /**
  * `Destination.flush`: at most one file with its manifest and one transaction, which moves the ledger's row as well. What it did
@@ -63,7 +59,7 @@ async function attemptFlush(
     : undefined
   const drained = batch.drained === undefined ? undefined : await copiedBackfill(context, batch, signal)
   const rows = writing && flushRows(batch, writing)
-  if (rows?.partial.some(({ orphaned }) => orphaned)) return missing(context, batch, rows, signal)
+  if (rows?.partial.some(({ orphaned }) => orphaned)) return missingRows(context, batch, rows, signal)
   const loaded = rows && (await load(context, batch, rows, signal))
   const transaction: LedgerTransaction = {
     ledger: store.of(ledger.table),
@@ -91,7 +87,7 @@ async function attemptFlush(
   } catch (error) {
     if (error instanceof GuardFailed) {
       context.files.discard(loaded?.keys ?? [])
-      if (error.guard === FILLED && rows) return missing(context, batch, rows, signal)
+      if (error.guard === FILLED && rows) return missingRows(context, batch, rows, signal)
       if (error.guard === SAME_TABLE) {
         context.targets.delete(quoteTableName(ledger.destination))
         throw remade(batch)
@@ -177,33 +173,6 @@ async function copiedBackfill(
   throw conflict(
     `backfill ${found?.name ?? drained} cannot become drained: the ledger says ${found?.state ?? 'nothing of it'}`,
   )
-}
-
-/** Which keys of a batch have unchanged columns and no row to take them from. */
-async function missing(
-  { store }: RedshiftContext,
-  batch: Batch,
-  rows: FlushRows,
-  signal: AbortSignal,
-): Promise<FlushResult> {
-  const { key, columns } = rows.writing
-  const types = key.map((index) => columns[index]?.type as RedshiftType)
-  const found = rows.partial.filter(({ orphaned }) => orphaned).map((each) => each.key)
-  const keys = rows.partial.filter(({ orphaned }) => !orphaned).map((each) => each.key)
-  for (let from = 0; from < keys.length; from += LOOKED_FOR) {
-    const expressions = keys
-      .slice(from, from + LOOKED_FOR)
-      .map((each) => types.map((type, index) => castLiteral(type, each[index] ?? '')))
-    const answer = await store.query(
-      missingSQL(rows.writing, expressions, from),
-      `millrace look for rows of ${tableLabel(batch.ledger.destination)}`,
-      signal,
-    )
-    for (const row of answer) found.push(keys[Number(row.n)] as readonly string[])
-  }
-  // Whoever put them there since then has done so for the next try.
-  if (found.length > 0) return { kind: 'missing', keys: found }
-  throw conflict(`rows of ${tableLabel(batch.ledger.destination)} appeared while they were looked for`)
 }
 
 /** Brings the rows into the stage: inside of statements when they are few, else through a file. */

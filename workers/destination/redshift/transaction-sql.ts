@@ -1,3 +1,4 @@
+import { inGroups } from './byte-groups.ts'
 import type { RowContent } from './ledger-rows.ts'
 import { literal } from './literals.ts'
 
@@ -67,17 +68,19 @@ export function writeSQL(ledger: string, writes: readonly RowWrite[], token: str
     first,
     facts: literal(factsText(index === 0 ? { ...content.facts, token } : content.facts)),
   }))
+  const groups = (some: typeof rows, size: (row: (typeof rows)[number]) => number) =>
+    inGroups(some, (row) => size(row) + 40, STATEMENT_ROOM)
   const inserts = rows.filter(({ from }) => from === undefined)
   const updates = rows.filter(({ from }) => from !== undefined)
   return [
-    ...inGroups(updates, (row) => bytesOf(row.facts, row.id, row.id, row.id, row.state)).map((group) => {
+    ...groups(updates, (row) => bytesOf(row.facts, row.id, row.id, row.id, row.state)).map((group) => {
       const pick = (value: (row: (typeof group)[number]) => string) =>
         group.length === 1 && group[0]
           ? value(group[0])
           : `CASE id ${group.map((row) => `WHEN ${row.id} THEN ${value(row)}`).join(' ')} END`
       return `UPDATE ${ledger} SET state = ${pick((row) => row.state)}, version = version + 1, facts = ${pick((row) => row.facts)}, changed_at = SYSDATE WHERE id IN (${group.map(({ id }) => id).join(', ')})`
     }),
-    ...inGroups(inserts, (row) => bytesOf(row.facts, row.id, row.state)).map(
+    ...groups(inserts, (row) => bytesOf(row.facts, row.id, row.state)).map(
       (group) =>
         `INSERT INTO ${ledger} (id, state, version, facts) VALUES ${group
           .map(({ id, state, first, facts }) => `(${id}, ${state}, ${first}, ${facts})`)
@@ -101,21 +104,6 @@ function factsText(facts: RowContent['facts']): string {
 
 function bytesOf(...texts: readonly string[]): number {
   return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
-}
-
-function inGroups<T>(items: readonly T[], size: (item: T) => number): T[][] {
-  const groups: T[][] = []
-  let room = 0
-  for (const item of items) {
-    const bytes = size(item) + 40
-    if (room < bytes) {
-      groups.push([])
-      room = STATEMENT_ROOM
-    }
-    groups.at(-1)?.push(item)
-    room -= bytes
-  }
-  return groups
 }
 
 /** Table of one replicated table's state. Five columns in one place on each node: a table takes its room by both. */

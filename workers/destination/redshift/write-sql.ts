@@ -144,15 +144,6 @@ export function assertFilledSQL(): string {
   return assertSQL('COUNT(*) = 0', `${FLUSH_STAGE.name} WHERE n > 0`)
 }
 
-/** Which of some keys the table has no row for. Each key is a list of expressions; the result's `n` is its place. */
-export function missingSQL(writing: Writing, keys: readonly (readonly string[])[], first: number): string {
-  const rows = keys.map(
-    (key, index) =>
-      `SELECT ${first + index} AS n, ${key.map((value, place) => `${value} AS c${writing.key[place]}`).join(', ')}`,
-  )
-  return `SELECT s.n FROM (${rows.join(' UNION ALL ')}) AS s WHERE NOT EXISTS (SELECT 1 FROM ${quoteTableName(writing.table.name)} WHERE ${sameKey(writing, 's')}${alive(writing)})`
-}
-
 /** Marks rows as deleted whose key is staged to be. */
 export function softDeleteSQL(writing: Writing): string {
   return `UPDATE ${quoteTableName(writing.table.name)} SET ${SOFT} = TRUE FROM ${FLUSH_STAGE.name} WHERE ${STAGED}.o = '${DELETE}' AND ${sameKey(writing)}`
@@ -213,7 +204,7 @@ export function truncateSQL({ table }: Pick<Writing, 'table'>): string {
 export const SOFT = quoteName(SOFT_DELETE_COLUMN)
 
 /** A row that is deleted, if softly, has nothing to give to another that comes later under its key. */
-function alive({ table, softColumn }: Writing): string {
+export function alive({ table, softColumn }: Writing): string {
   return softColumn ? ` AND NOT COALESCE(${qualifier(table)}.${SOFT}, FALSE)` : ''
 }
 
@@ -226,7 +217,8 @@ function target({ table }: Writing, column: string): string {
   return `${qualifier(table)}.${quoteName(column)}`
 }
 
-function sameKey(writing: Writing, stage = FLUSH_STAGE.name): string {
+/** SQL: the table's row has the key of the one that is staged. */
+export function sameKey(writing: Writing, stage = FLUSH_STAGE.name): string {
   return writing.key
     .map((index) => {
       const column = writing.columns[index] as WritingColumn
