@@ -159,7 +159,7 @@ describe('the changes of a table', () => {
     const bed = await open('types', {
       source: `
         create type public.mood as enum ('sad', 'ok');
-        create domain public.amount as numeric(10,2);
+        create domain public.plain as numeric(10,2); create domain public.amount as plain check (value > 0);
         create table t (id int primary key, m mood, a amount, ts timestamptz, i interval, f float8, by bytea, ms mood[], r regclass);
         ${hostileSettings('cap_types')}`,
       tables: [{ name: 't' }],
@@ -183,6 +183,10 @@ describe('the changes of a table', () => {
       'public.mood[]',
       'regclass',
     ])
+    expect(events[1]?.header.types).toEqual({
+      'public.mood': ['enum'],
+      'public.amount': ['domain', 'numeric(10,2)'],
+    })
     expect(events[1]?.row).toEqual({
       id: '1',
       m: 'ok',

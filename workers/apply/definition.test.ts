@@ -62,6 +62,29 @@ describe('headerDefinition', () => {
     })
   })
 
+  it.each<[string, Header['types'], string, Partial<Column>]>([
+    [
+      'a domain',
+      { 'app.posint': ['domain', 'integer'] },
+      'app.posint',
+      { typeKind: 'domain', baseType: 'integer' },
+    ],
+    ['an enum', { 'app.size': ['enum'] }, 'app.size', { typeKind: 'enum', baseType: 'app.size' }],
+    [
+      'an array of domains',
+      { 'app.posint': ['domain', 'integer'] },
+      'app.posint[]',
+      { typeKind: 'array', baseType: 'app.posint' },
+    ],
+    ['nothing', undefined, 'app.posint', { typeKind: 'base', baseType: 'app.posint' }],
+  ])(
+    'knows what the header tells of the type of a column that is gone: %s',
+    (_name, types, type, expected) => {
+      const of = { ...header(['id', 'bigint', 1], ['gone', type, 0]), ...(types && { types }) }
+      expect(headerDefinition(of, catalog).columns[1]).toMatchObject({ type, ...expected })
+    },
+  )
+
   it.each([
     ['as the header tells it', ['n', 'bigint', 0, '5'], '5'],
     ['none when the header says so', ['n', 'bigint', 0, null], undefined],

@@ -1,4 +1,4 @@
-import type { Header, HeaderColumn } from '../queue/format.ts'
+import type { Header, HeaderColumn, HeaderType } from '../queue/format.ts'
 import { isIncluded } from '../source/columns.ts'
 import type { Column, ColumnFilter, TableDefinition } from '../source/table.ts'
 
@@ -22,7 +22,10 @@ export function headerDefinition(
   const wanted = header.columns.filter(([column, , place]) => place > 0 || isIncluded(filter, column))
   const columns = wanted.map((column) => {
     const found = known.get(column[0])
-    return withAdded(found?.type === column[1] ? found : plainColumn(column), column[3])
+    return withAdded(
+      found?.type === column[1] ? found : goneColumn(column, header.types?.[column[1]]),
+      column[3],
+    )
   })
   const key = header.columns
     .filter(([, , place]) => place > 0)
@@ -61,16 +64,16 @@ function withAdded(column: Column, added: string | null | undefined): Column {
   return added === null ? rest : { ...rest, constantDefault: added }
 }
 
-/** Of a column that the catalog does not know like this (any more). */
-function plainColumn([name, type]: HeaderColumn): Column {
+/** Of a column that the catalog does not know like this (any more), as far as the header tells what is behind its type. */
+function goneColumn([name, type]: HeaderColumn, behind: HeaderType | undefined): Column {
   const array = type.endsWith('[]')
   return {
     name,
     type,
     typeOid: 0,
     typeModifier: -1,
-    typeKind: array ? 'array' : 'base',
-    baseType: array ? type.slice(0, -2) : type,
+    typeKind: array ? 'array' : (behind?.[0] ?? 'base'),
+    baseType: array ? type.slice(0, -2) : (behind?.[1] ?? type),
     notNull: false,
   }
 }

@@ -191,7 +191,7 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
     }
     if (incarnation === '') facts = { ...facts, incarnation: next.inc }
     header = next
-    const text = JSON.stringify(next.columns)
+    const text = JSON.stringify([next.columns, next.types])
     if (text === columns) return undefined
     // Another list of columns: what was read with the old one is written first (rule R19).
     if (!writer.isEmpty()) await barrier(signal)

@@ -1,3 +1,5 @@
+import { typeBehind } from '../../lib/postgres-types.ts'
+import type { HeaderType } from '../queue/format.ts'
 import { chooseKey, IDENTITIES, literalText } from '../source/catalog.ts'
 import { DEFAULT_EXPRESSION, missingValues, UNIQUE_INDEXES } from '../source/catalog-queries.ts'
 import type { Connection, TextRow } from '../source/connect.ts'
@@ -10,33 +12,57 @@ type TypeKey = Pick<RelationColumn, 'typeOid' | 'typeModifier'>
 
 const typeKey = (type: TypeKey) => `${type.typeOid}/${type.typeModifier}`
 
-/** Names of types by oid and modifier, as `format_type()` gives them; asked once each. */
+/** Types as a header has them. */
+export interface NamedTypes {
+  /** `format_type()` of each column, in their order. */
+  readonly types: readonly string[]
+  /** By name, what is behind those that are domains or enums. */
+  readonly behind: ReadonlyMap<string, HeaderType>
+}
+
+/** Names of types by oid and modifier, as `format_type()` gives them, and what is behind them; asked once each. */
 export interface TypeNames {
-  /** Names in the order of the columns; undefined when one of them has not been learnt. */
-  known(columns: readonly TypeKey[]): string[] | undefined
+  /** Undefined when the type of a column has not been learnt. */
+  known(columns: readonly TypeKey[]): NamedTypes | undefined
   learn(connection: Connection, columns: readonly TypeKey[]): Promise<void>
 }
 
+const TYPES = `
+  SELECT o AS oid, m AS modifier, format_type(o, m) AS name, p.typtype AS kind,
+         CASE WHEN p.typtype = 'd' THEN (SELECT format_type(base.oid, base.modifier) FROM (${typeBehind('o', 'm')}) AS base) END AS base
+  FROM unnest($1::oid[], $2::int4[]) AS t(o, m) LEFT JOIN pg_type p ON p.oid = o`
+
 export function createTypeNames(): TypeNames {
-  const names = new Map<string, string>()
+  const names = new Map<string, { readonly name: string; readonly behind: HeaderType | undefined }>()
   return {
     known(columns) {
-      const found = columns.map((column) => names.get(typeKey(column)))
-      return found.every((name) => name !== undefined) ? (found as string[]) : undefined
+      const types: string[] = []
+      const behind = new Map<string, HeaderType>()
+      for (const column of columns) {
+        const found = names.get(typeKey(column))
+        if (!found) return undefined
+        types.push(found.name)
+        if (found.behind) behind.set(found.name, found.behind)
+      }
+      return { types, behind }
     },
     async learn(connection, columns) {
       const unknown = columns.filter((column) => !names.has(typeKey(column)))
       if (unknown.length === 0) return
-      const rows = await connection.query(
-        'SELECT o AS oid, m AS modifier, format_type(o, m) AS name FROM unnest($1::oid[], $2::int4[]) AS t(o, m)',
-        [
-          `{${unknown.map((column) => column.typeOid).join(',')}}`,
-          `{${unknown.map((column) => column.typeModifier).join(',')}}`,
-        ],
-      )
-      for (const row of rows) names.set(`${row.oid}/${row.modifier}`, row.name ?? '')
+      const rows = await connection.query(TYPES, [
+        `{${unknown.map((column) => column.typeOid).join(',')}}`,
+        `{${unknown.map((column) => column.typeModifier).join(',')}}`,
+      ])
+      for (const row of rows) {
+        names.set(`${row.oid}/${row.modifier}`, { name: row.name ?? '', behind: behindOf(row) })
+      }
     },
   }
+}
+
+function behindOf({ kind, base }: TextRow): HeaderType | undefined {
+  if (kind === 'd' && base) return ['domain', base]
+  return kind === 'e' ? ['enum'] : undefined
 }
 
 /** The key's columns as the catalog has them now; empty when there is none, or no such table any more. */

@@ -50,7 +50,13 @@ function stream(setup: Setup = {}) {
       const types = message.columns.map(() => 'text')
       const filter = setup.exclude && { exclude: setup.exclude }
       changes.resolveRelation(
-        makeRelation(message, channel, { types, key: setup.key ?? ['id'], added: new Map() }, 3, filter),
+        makeRelation(
+          message,
+          channel,
+          { types, behind: new Map(), key: setup.key ?? ['id'], added: new Map() },
+          3,
+          filter,
+        ),
       )
     } else if (pending.kind === 'messages') changes.resolveMessages(pending.messages.map(() => channel))
     else {

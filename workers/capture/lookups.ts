@@ -74,15 +74,18 @@ export function createLookups(options: LookupOptions): Lookups {
           }),
         signal,
       )
-      const types = typeNames.known(message.columns) ?? []
+      const named = typeNames.known(message.columns) ?? { types: [], behind: new Map() }
       const relation = makeRelation(
         message,
         channel,
-        { types, key, added: watch.added(table) },
+        { ...named, key, added: watch.added(table) },
         options.epoch,
         options.filterOf(table),
       )
-      log.debug({ table: tableLabel(table), key: relation.key, columns: types.length }, 'Table described')
+      log.debug(
+        { table: tableLabel(table), key: relation.key, columns: named.types.length },
+        'Table described',
+      )
       changes.resolveRelation(relation)
     },
     async messages({ messages }, signal) {

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import type { HeaderType } from '../queue/format.ts'
+import type { ColumnFilter } from '../source/table.ts'
 import { createChannel } from './outgoing.ts'
 import type { RelationMessage } from './pgoutput.ts'
 import { keyOf, makeRelation, refilter } from './relations.ts'
@@ -33,6 +35,10 @@ describe('makeRelation', () => {
   const channel = createChannel({ schema: 'public', name: 't' }, 'topic', 'inc')
   const facts = {
     types: ['x', 'y', 'z'],
+    behind: new Map<string, HeaderType>([
+      ['y', ['domain', 'integer']],
+      ['z', ['enum']],
+    ]),
     key: ['a'],
     added: new Map([['b', 'old'] as const, ['c', null] as const]),
   }
@@ -53,6 +59,14 @@ describe('makeRelation', () => {
         ['c', 'z', 1, null],
       ],
     })
+  })
+
+  it('says what is behind the types of the columns that it has', () => {
+    const types = (filter?: ColumnFilter) =>
+      JSON.parse(makeRelation(message('d', ['a']), channel, facts, 1, filter).header.toString()).types
+    expect(types()).toEqual({ y: ['domain', 'integer'], z: ['enum'] })
+    expect(types({ exclude: ['b'] })).toEqual({ z: ['enum'] })
+    expect(types({ include: ['a'] })).toBeUndefined()
   })
 
   it('is made anew only for another filter', () => {

@@ -1,15 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Header, HeaderColumn } from '../queue/format.ts'
+import type { Header, HeaderColumn, HeaderType } from '../queue/format.ts'
 import { isIncluded } from '../source/columns.ts'
 import type { ColumnFilter } from '../source/table.ts'
+import type { NamedTypes } from './catalog.ts'
 import type { Channel } from './outgoing.ts'
 import type { RelationMessage } from './pgoutput.ts'
 import type { RowShape } from './rows.ts'
 
 /** What only the catalog knows of a table; it may be later than the log. */
-export interface CatalogFacts {
-  /** `format_type()` of each column. */
-  readonly types: readonly string[]
+export interface CatalogFacts extends NamedTypes {
   /** Names of the key's columns, in key order. */
   readonly key: readonly string[]
   /** By name, what columns that were seen being added gave to the rows that were there. */
@@ -33,7 +32,7 @@ export function makeRelation(
   epoch: number,
   filter: ColumnFilter | undefined,
 ): Relation {
-  const { types, added } = facts
+  const { types, behind, added } = facts
   const key = keyOf(message, facts.key)
   const included = Uint8Array.from(message.columns, (column) =>
     isIncluded(filter, column.name) || key.includes(column.name) ? 1 : 0,
@@ -48,13 +47,14 @@ export function makeRelation(
     message,
     channel,
     types,
+    behind,
     key,
     added,
     filter,
     columnCount: message.columns.length,
     included,
     keyColumns: key.map((name) => message.columns.findIndex((column) => column.name === name)),
-    header: headerLine(channel, epoch, columns),
+    header: headerLine(channel, epoch, columns, behind),
   }
 }
 
@@ -82,13 +82,23 @@ export function keyOf(message: RelationMessage, catalogKey: readonly string[]): 
 }
 
 /** The first line of a run, with its newline. */
-export function headerLine(channel: Channel, epoch: number, columns: readonly HeaderColumn[]): Buffer {
+export function headerLine(
+  channel: Channel,
+  epoch: number,
+  columns: readonly HeaderColumn[],
+  behind?: ReadonlyMap<string, HeaderType>,
+): Buffer {
+  const types = columns.flatMap(([, type]) => {
+    const found = behind?.get(type)
+    return found ? [[type, found] as const] : []
+  })
   const header: Header = {
     v: 1,
     inc: channel.incarnation,
     epoch,
     table: [channel.table.schema, channel.table.name],
     columns,
+    ...(types.length > 0 && { types: Object.fromEntries(types) }),
   }
   return Buffer.from(`${JSON.stringify(header)}\n`)
 }

@@ -38,6 +38,12 @@ export const RUN_HEADER = 'run'
  */
 export type HeaderColumn = readonly [name: string, type: string, key: number, added?: string | null]
 
+/**
+ * What is behind a type that a later catalog may have forgotten: a domain with its base type, as `format_type()` gives it, or
+ * an enum.
+ */
+export type HeaderType = readonly [kind: 'domain', base: string] | readonly [kind: 'enum']
+
 export interface Header {
   readonly v: 1
   /** Incarnation of the topic: made at random when capture creates it (rule R24). */
@@ -46,6 +52,8 @@ export interface Header {
   readonly table: readonly [schema: string, name: string]
   /** Empty where capture does not know them, which happens only in runs that have control lines and no rows. */
   readonly columns: readonly HeaderColumn[]
+  /** Types of the columns that are domains or enums, by name. Absent in runs of before it was told, and where there are none. */
+  readonly types?: Readonly<Record<string, HeaderType>>
 }
 
 /** Says which transaction the rows that follow belong to. */

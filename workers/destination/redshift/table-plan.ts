@@ -1,13 +1,21 @@
 import { MillraceError } from '../../../lib/errors.ts'
-import { type TableDefinition, type TableName, tableLabel } from '../../source/table.ts'
+import { type Column, type TableDefinition, type TableName, tableLabel } from '../../source/table.ts'
 import type { TableOptions } from '../destination.ts'
 import { refuseSoftDeleteColumn, SOFT_DELETE_COLUMN } from '../names.ts'
-import type { TargetTable } from './catalog.ts'
+import type { TargetColumn, TargetTable } from './catalog.ts'
 import type { ColumnRule, ColumnRules } from './columns.ts'
 import { typedLiteral } from './literals.ts'
 import { foldName, quoteName, quoteTableName } from './names.ts'
-import { compareTypes, MAX_VARCHAR, type RedshiftType, typeText, varchar } from './redshift-type.ts'
+import {
+  compareTypes,
+  MAX_VARCHAR,
+  type RedshiftType,
+  type TypeFit,
+  typeText,
+  varchar,
+} from './redshift-type.ts'
 import type { TableOverride } from './settings.ts'
+import { isStandIn } from './types.ts'
 
 /** What has to be done to a destination table, decided without touching it. */
 export interface TablePlan {
@@ -104,7 +112,7 @@ function layoutSQL(
 }
 
 function alterTable(input: TablePlanInput, found: TargetTable): TablePlan {
-  const { target, rules, options, emptied } = input
+  const { target, definition, rules, options, emptied } = input
   const table = quoteTableName(target)
   const there = new Map(found.columns.map((column) => [column.name, column]))
   const alone: string[] = []
@@ -116,7 +124,7 @@ function alterTable(input: TablePlanInput, found: TargetTable): TablePlan {
       together.push([`ALTER TABLE ${table} ADD COLUMN ${addition(rule, input)}`])
       continue
     }
-    const fit = present.type ? compareTypes(present.type, rule.type) : 'differs'
+    const fit = fitOf(present, rule, definition.columns[rule.index])
     if (fit === 'lengthen') {
       alone.push(`ALTER TABLE ${table} ALTER COLUMN ${name} TYPE ${typeText(rule.type)}`)
     } else if (fit === 'replace' && !present.layout && !rule.key) {
@@ -138,6 +146,14 @@ function alterTable(input: TablePlanInput, found: TargetTable): TablePlan {
     together.push([`ALTER TABLE ${table} ADD COLUMN ${SOFT_DELETE}`])
   }
   return { create: false, alone, together }
+}
+
+function fitOf({ type }: TargetColumn, rule: ColumnRule, column: Column | undefined): TypeFit {
+  if (!type) return 'differs'
+  const fit = compareTypes(type, rule.type)
+  if (fit !== 'differs' || !column || !isStandIn(column)) return fit
+  // What is text in its stead may be a domain over anything: a plain value is the same text for either, and the load says where not.
+  return type.kind === 'super' || type.kind === 'varbyte' ? fit : 'fits'
 }
 
 function addition(rule: ColumnRule, { constant, emptied }: TablePlanInput): string {

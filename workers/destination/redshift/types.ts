@@ -1,3 +1,4 @@
+import type { Column } from '../../source/table.ts'
 import { parseTypeName, type TypeName } from '../type-name.ts'
 import type { ElementForm } from './array-text.ts'
 import { type Form, plain } from './form.ts'
@@ -222,6 +223,11 @@ function elementForm({ name, builtIn }: TypeName): ElementForm {
  */
 export function lineShare(largeColumns: number): number {
   return Math.floor((MAX_LINE - 100_000) / Math.max(1, largeColumns))
+}
+
+/** Whether a column is text only because nobody knows its type any more: neither the source's catalog nor the queue's header. */
+export function isStandIn({ type, typeKind, typeOid }: TypeInfo & Pick<Column, 'typeOid'>): boolean {
+  return typeOid === 0 && typeKind === 'base' && !parseTypeName(type).builtIn
 }
 
 /** Whether a column may be large. */
