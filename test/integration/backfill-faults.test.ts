@@ -217,6 +217,34 @@ describe('a key range scan', () => {
   })
 })
 
+describe('a type that is widened in place during the copy', () => {
+  it.each([
+    ['text', 'varchar(20)', 'varchar(200)', `repeat('x', 150)`],
+    ['number', 'numeric(10,2)', 'numeric(12,2)', '1234567890.12'],
+  ])('is taken over, and its new values come along: %s', async (name, narrow, wide, value) => {
+    const table = `create table t (id bigint primary key, v ${narrow})`
+    const options: BackfillOptions = {
+      source: `${table}; insert into t select i, i::text::${narrow} from generate_series(1, 3000) i; analyze t`,
+      destination: `${table}; ${gateAt(500)}`,
+      backfill: { chunkRows: 1_000, parallelism: 1, scan: 'Key', readFrom: 'Primary' },
+    }
+    await withBed(`widened_${name}`, options, async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const running = bed.run()
+      await bed.hold()
+      await gate.reached()
+      await query(
+        bed.source.url,
+        `alter table t alter v type ${wide}; update t set v = ${value} where id in (1500, 2500)`,
+      )
+      await gate.open()
+      await running.done
+      await expectEqual(bed)
+      expect(await bed.ledgerRow()).toMatchObject({ state: 'copied', attempt: 1, rows: 3_000n })
+    })
+  })
+})
+
 describe('a block range scan', () => {
   const ctid = { chunkRows: 1_000, scan: 'Ctid', parallelism: 1 }
   // 10,000 rows of about 100 bytes: 19 blocks to a chunk of 1,000.

@@ -63,6 +63,23 @@ it('makes a table, copies chunks into it, drains, and applies', async () => {
   expect(await destination.ledger.readTables(never)).toEqual([(flushed as { ledger: unknown }).ledger])
 })
 
+it('copies on into columns that were made wider between two chunks', async () => {
+  const narrow = define('widened', ['id integer', 'v character varying(20)', 'n numeric(10,2)'], ['id'])
+  const wide = define('widened', ['id integer', 'v character varying(200)', 'n numeric(12,2)'], ['id'])
+  const { fence } = await prepare(destination, narrow, { uid: 'b2', action: 'Truncate', chunks: 2 })
+  const write = (definition: typeof narrow, chunk: number, line: string) =>
+    destination.writeChunk(chunkOf(fence, definition, [line], { chunk, range: { kind: 'key' } }), never)
+  await write(narrow, 0, '1,short,1.50')
+  const row = `2,${'long '.repeat(30)},1234567890.12`
+  await expect(write(narrow, 1, row)).rejects.toMatchObject({ code: 'ValueRejected', retryable: false })
+  await destination.ensureTable(nameOf(wide), wide, { deletes: 'Hard' }, never)
+  expect(await write(wide, 1, row)).toMatchObject({ rows: 1n, written: true })
+  expect(await warehouse.rows('select id, len(v), n::varchar(20) from widened order by id')).toEqual([
+    [1, 5, '1.50'],
+    [2, 150, '1234567890.12'],
+  ])
+})
+
 it('applies a large batch through one file', async () => {
   const definition = define('large', ['id integer', 'note text'], ['id'])
   await destination.ensureTable(nameOf(definition), definition, { deletes: 'Hard' }, never)

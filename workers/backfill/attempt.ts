@@ -104,9 +104,12 @@ function assertReadFrom({ settings, replicas, readFrom }: Attempt, definition: T
   )
 }
 
-/** The destination action, once (invariant I8). */
+/** The destination action, once (invariant I8); after it the table is made to fit what the source's has become. */
 async function act(attempt: Attempt, row: LedgerBackfill, fence: Fence): Promise<LedgerBackfill> {
-  if (row.actionDone) return row
+  if (row.actionDone) {
+    await conform(attempt)
+    return row
+  }
   const { destination, settings, definition, report, log, signal } = attempt
   report.stage('ActingOnDestination')
   const { target, options } = settings
@@ -116,6 +119,16 @@ async function act(attempt: Attempt, row: LedgerBackfill, fence: Fence): Promise
   report.facts({ actionDone: true, ...(warnings.length > 0 ? { warnings: toldWarnings(warnings) } : {}) })
   attempt.progressed()
   return backfill
+}
+
+/**
+ * A type may have been widened in place since the action. Makes no table: of one that is gone the next chunk will tell, and
+ * what was loaded into it must not be taken for copied.
+ */
+async function conform({ destination, settings, definition, signal }: Attempt): Promise<void> {
+  const { target, options } = settings
+  if (!(await destination.inspectTable(target, signal)).exists) return
+  await destination.ensureTable(target, definition, options, signal)
 }
 
 const MOST_WARNINGS = 20

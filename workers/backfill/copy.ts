@@ -1,10 +1,11 @@
 import { createBackoff } from '../../lib/backoff.ts'
-import { toMillraceError } from '../../lib/errors.ts'
+import { type MillraceError, toMillraceError } from '../../lib/errors.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { Fence, LedgerBackfill, LedgerChunk } from '../destination/ledger.ts'
+import type { Connection } from '../source/connect.ts'
 import { type ChunkQueue, createChunkQueue } from './chunks.ts'
 import type { Attempt } from './context.ts'
-import { judgeChunk } from './decisions.ts'
+import { hasOtherColumns, judgeChunk } from './decisions.ts'
 import { createReader, type Reader } from './reader.ts'
 import type { ScanServer } from './server.ts'
 
@@ -102,7 +103,9 @@ function createCrew(attempt: Attempt, round: CopyRound, chunks: ChunkQueue) {
   async function handle(reader: Reader, chunk: LedgerChunk, thrown: unknown): Promise<void> {
     if (signal.aborted) return end('stop', signal.reason)
     const error = toMillraceError(thrown)
-    const judged = judgeChunk(error, scan, performance.now() - lastSuccess)
+    const judged = (await isOutdated(error))
+      ? 'reopen'
+      : judgeChunk(error, scan, performance.now() - lastSuccess)
     metrics.chunkFailed(error.code)
     log.warn(
       { chunk: chunk.chunk, code: error.code, reason: error.message, verdict: judged },
@@ -113,6 +116,24 @@ function createCrew(attempt: Attempt, round: CopyRound, chunks: ChunkQueue) {
     if (judged !== 'split' || !(await split(reader, chunk))) chunks.putBack(chunk)
     bell.ring()
     if (judged === 'reopen' || judged === 'replan') end(judged)
+  }
+
+  /**
+   * Whether a value was rejected because the source's table has other columns or types by now than this round began with: the
+   * next one reads them, and makes the destination's fit. Where they cannot be read just now, that round finds out.
+   */
+  async function isOutdated({ code }: MillraceError): Promise<boolean> {
+    if (code !== 'ValueRejected') return false
+    let connection: Connection | undefined
+    try {
+      connection = await server.connect(signal)
+      return hasOtherColumns(attempt.definition, await attempt.readDefinition(connection))
+    } catch (error) {
+      log.warn({ reason: toMillraceError(error).message }, 'The definition of the table could not be read')
+      return true
+    } finally {
+      await connection?.close()
+    }
   }
 
   /** Records the parts before either is read (rule R7); false when the chunk stays whole. */

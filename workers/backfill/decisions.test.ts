@@ -1,15 +1,47 @@
 import { describe, expect, it } from 'vitest'
 import { ERROR_CODES, type ErrorCode, MillraceError } from '../../lib/errors.ts'
+import type { Column } from '../source/table.ts'
 import {
   CHUNK_PATIENCE_MILLISECONDS,
+  hasOtherColumns,
   holdPatience,
   judgeAttempt,
   judgeChunk,
   PATIENCE_MILLISECONDS,
 } from './decisions.ts'
 
+const COLUMN: Column = {
+  name: 'other',
+  type: 'integer',
+  typeOid: 23,
+  typeModifier: -1,
+  typeKind: 'base',
+  baseType: 'integer',
+  notNull: false,
+}
+
 const error = (code: ErrorCode, retryable?: boolean) =>
   new MillraceError(code, 'x', retryable === undefined ? {} : { retryable })
+
+describe('hasOtherColumns', () => {
+  const columns = (...types: string[]) => ({
+    columns: types.map((type, index) => ({ ...COLUMN, name: `c${index}`, type, baseType: type })),
+  })
+  it.each([
+    ['the same', columns('integer', 'text'), false],
+    ['a wider type', columns('integer', 'character varying(5)'), true],
+    ['a column more', columns('integer', 'text', 'date'), true],
+    ['a column less', columns('integer'), true],
+    ['another name', { columns: [COLUMN, ...columns('', 'text').columns.slice(1)] }, true],
+    [
+      'NOT NULL alone',
+      { columns: columns('integer', 'text').columns.map((each) => ({ ...each, notNull: true })) },
+      false,
+    ],
+  ])('%s', (_name, now, expected) => {
+    expect(hasOtherColumns(columns('integer', 'text'), now)).toBe(expected)
+  })
+})
 
 describe('judgeChunk', () => {
   it.each<[ErrorCode, string]>([

@@ -1,4 +1,5 @@
 import type { ErrorCode, MillraceError } from '../../lib/errors.ts'
+import type { TableDefinition } from '../source/table.ts'
 
 /** What to do about a chunk that failed. */
 export type ChunkVerdict =
@@ -44,6 +45,16 @@ const ENDS_ATTEMPT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'PermissionDenied',
   'ColumnNotFound',
 ])
+
+/** Whether rows of a table may have columns, or values in them, that an earlier definition of it does not tell of. */
+export function hasOtherColumns(
+  before: Pick<TableDefinition, 'columns'>,
+  now: Pick<TableDefinition, 'columns'>,
+): boolean {
+  const shape = ({ columns }: Pick<TableDefinition, 'columns'>) =>
+    JSON.stringify(columns.map(({ name, type, baseType }) => [name, type, baseType]))
+  return shape(before) !== shape(now)
+}
 
 /** What to do about an attempt that failed. */
 export type AttemptVerdict =
