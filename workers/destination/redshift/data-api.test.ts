@@ -115,6 +115,14 @@ describe('a statement', () => {
     expect(tokens).toEqual(['token', derivedToken('token', 1)])
   })
 
+  it('that ended and never says why is asked about once', async () => {
+    const aborted = { Id: 'i', Status: 'ABORTED' }
+    const { api, of } = scripted({ execute: [aborted], describe: [aborted, aborted] })
+    const query = api.query('SELECT', 'test', AbortSignal.timeout(5_000))
+    await expect(query).rejects.toMatchObject({ status: 'ABORTED', message: 'it ended as ABORTED' })
+    expect(of('describe')).toHaveLength(1)
+  })
+
   it('whose failure is an old one is asked for anew before that is believed', async () => {
     const old = {
       Id: 'i',

@@ -180,9 +180,10 @@ export function createDataApi(options: DataApiOptions): DataApi {
     let heard = performance.now()
     let wait = MAX_WAIT_SECONDS
     let state = started
+    let described = false
     try {
-      // A batch that failed says which statement did only when it is asked for.
-      while (!ended(state) || (state.Status !== 'FINISHED' && state.Error === undefined)) {
+      // A batch that failed says which statement did only when it is asked for; one that was cancelled may never say why.
+      while (!ended(state) || (state.Status !== 'FINISHED' && state.Error === undefined && !described)) {
         try {
           state = await call(
             'describe',
@@ -190,6 +191,7 @@ export function createDataApi(options: DataApiOptions): DataApi {
             signal,
             1,
           )
+          described = true
           heard = performance.now()
           backoff.reset()
           if (wait === 0 && !ended(state)) await sleep(1_000, signal)
