@@ -39,8 +39,9 @@ async function fresh(
   columns: Parameters<typeof define>[1],
   key: string[],
   deletes: 'Hard' | 'Soft' = 'Hard',
+  name = `flushed_${++made}`,
 ) {
-  const definition = define(`flushed_${++made}`, columns, key)
+  const definition = define(name, columns, key)
   await destination.ensureTable(nameOf(definition), definition, { deletes }, never)
   return { definition, row: await claim(destination, definition) }
 }
@@ -454,6 +455,27 @@ describe('a flush', () => {
       ).rejects.toMatchObject({ code: 'LedgerConflict' })
     }
     expect(await rowsOf(definition)).toEqual([])
+  })
+
+  it('takes a table that has the name of an alias', async () => {
+    const keyed = await fresh(['id integer', 'v text', 'w text'], ['id'], 'Hard', 's')
+    const filled = await apply(keyed.row, keyed.definition, { upserts: [['1', 'a', 'b']] })
+    const upserts = [
+      ['1', undefined, 'c'],
+      ['2', undefined, 'c'],
+    ]
+    const missing = await destination.flush(batch(filled, keyed.definition, { upserts }), never)
+    expect(missing).toEqual({ kind: 'missing', keys: [['2']] })
+    await warehouse.run('drop table s')
+    const bare = define('s', ['v text'], [])
+    await destination.ensureTable(nameOf(bare), bare, soft, never)
+    const removing = { options: soft, keyless: [{ image: ['a'], count: -1 }] }
+    const twice = await apply(filled, bare, { options: soft, keyless: [{ image: ['a'], count: 2 }] })
+    await apply(twice, bare, removing)
+    expect(await rowsOf(bare, 'v, __millrace_deleted', '2')).toEqual([
+      ['a', false],
+      ['a', true],
+    ])
   })
 
   it('moves the ledger alone without any row', async () => {

@@ -8,7 +8,7 @@ import { castLiteral } from './literals.ts'
 import { quoteTableName } from './names.ts'
 import type { RedshiftType } from './redshift-type.ts'
 import { conflict } from './transitions.ts'
-import { alive, sameKey, type Writing } from './write-sql.ts'
+import { alive, BESIDE, sameKey, type Writing } from './write-sql.ts'
 
 /** Keys that one query looks for, if they are short: each is a SELECT of its own. */
 const LOOKED_FOR = 400
@@ -40,7 +40,7 @@ export async function missingRows(
 export function missingStatements(writing: Writing, keys: readonly (readonly string[])[]): string[] {
   const types = writing.key.map((index) => writing.columns[index]?.type as RedshiftType)
   const statement = (rows: readonly string[]) =>
-    `SELECT s.n FROM (${rows.join(BETWEEN)}) AS s WHERE NOT EXISTS (SELECT 1 FROM ${quoteTableName(writing.table.name)} WHERE ${sameKey(writing, 's')}${alive(writing)})`
+    `SELECT ${BESIDE}.n FROM (${rows.join(BETWEEN)}) AS ${BESIDE} WHERE NOT EXISTS (SELECT 1 FROM ${quoteTableName(writing.table.name)} WHERE ${sameKey(writing, BESIDE)}${alive(writing)})`
   const rows = keys.map((key, n) => {
     const values = types.map(
       (type, place) => `${castLiteral(type, key[place] ?? '')} AS c${writing.key[place]}`,

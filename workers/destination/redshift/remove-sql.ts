@@ -1,6 +1,6 @@
 import { quoteName, quoteTableName } from './names.ts'
 import { MAX_VARCHAR, type RedshiftType } from './redshift-type.ts'
-import { FLUSH_STAGE, qualifier, REMOVE, SOFT, type Writing } from './write-sql.ts'
+import { BESIDE, FLUSH_STAGE, qualifier, REMOVE, SOFT, type Writing } from './write-sql.ts'
 
 /**
  * Takes away rows of a table without a key: of every staged row to be removed, exactly `n` equal ones. Redshift has nothing to tell
@@ -14,7 +14,9 @@ export function removeEqualSQL(writing: Writing, how: 'hard' | 'soft'): string[]
   const name = quoteTableName(table.name)
   const kept = '"millrace_kept"'
   const matches = (of: string) => [
-    ...columns.map((column, index) => equals(`${of}.${quoteName(column.name)}`, `s.c${index}`, column.type)),
+    ...columns.map((column, index) =>
+      equals(`${of}.${quoteName(column.name)}`, `${BESIDE}.c${index}`, column.type),
+    ),
     ...(softColumn ? [`NOT COALESCE(${of}.${SOFT}, FALSE)`] : []),
   ]
   const all = [...table.columns.map((column) => quoteName(column.name))]
@@ -22,11 +24,11 @@ export function removeEqualSQL(writing: Writing, how: 'hard' | 'soft'): string[]
   const alike = columns.flatMap(({ type }, index) => comparedAs(`c${index}`, type)).join(', ')
   // Numbered by what is equal, and of that the first: to count and to number rows by.
   const numbered = `(SELECT DENSE_RANK() OVER (ORDER BY ${alike}) AS i, * FROM ${FLUSH_STAGE.name} WHERE o = '${REMOVE}') AS r`
-  const staged = `(SELECT SUM(n) OVER (PARTITION BY i) AS removed, ROW_NUMBER() OVER (PARTITION BY i ORDER BY n) AS nth, * FROM ${numbered}) AS s`
-  const matched = `FROM ${name} AS t JOIN ${staged} ON ${['s.nth = 1', ...matches('t')].join(' AND ')}`
+  const staged = `(SELECT SUM(n) OVER (PARTITION BY i) AS removed, ROW_NUMBER() OVER (PARTITION BY i ORDER BY n) AS nth, * FROM ${numbered}) AS ${BESIDE}`
+  const matched = `FROM ${name} AS t JOIN ${staged} ON ${[`${BESIDE}.nth = 1`, ...matches('t')].join(' AND ')}`
   return [
-    `CREATE TEMP TABLE ${kept} AS SELECT ${all.map((column) => `t.${column}`).join(', ')}, ROW_NUMBER() OVER (PARTITION BY s.i ORDER BY s.i) AS millrace_nth, s.removed AS millrace_removed ${matched}`,
-    `DELETE FROM ${name} USING ${FLUSH_STAGE.name} AS s WHERE ${[`s.o = '${REMOVE}'`, ...matches(qualifier(table))].join(' AND ')}`,
+    `CREATE TEMP TABLE ${kept} AS SELECT ${all.map((column) => `t.${column}`).join(', ')}, ROW_NUMBER() OVER (PARTITION BY ${BESIDE}.i ORDER BY ${BESIDE}.i) AS millrace_nth, ${BESIDE}.removed AS millrace_removed ${matched}`,
+    `DELETE FROM ${name} USING ${FLUSH_STAGE.name} AS ${BESIDE} WHERE ${[`${BESIDE}.o = '${REMOVE}'`, ...matches(qualifier(table))].join(' AND ')}`,
     `INSERT INTO ${name} (${list}) SELECT ${list} FROM ${kept} WHERE millrace_nth > millrace_removed`,
     ...(how === 'soft'
       ? [

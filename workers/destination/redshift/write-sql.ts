@@ -52,6 +52,8 @@ export const FLUSH_STAGE: Stage = {
 
 /** Its columns are qualified wherever the table's are in sight: those may have the same names. */
 const STAGED = FLUSH_STAGE.name
+/** Alias of what stands beside the table, which has none: not a name that a table is likely to have. */
+export const BESIDE = 'millrace_s'
 
 /** What `o` is. */
 export const UPSERT = 'u'
