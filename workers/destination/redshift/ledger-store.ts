@@ -74,7 +74,7 @@ export interface LedgerStore {
   /** Rows of one ledger; none when there is no such ledger. `where` is SQL. */
   read(ledger: string, where: string, signal: AbortSignal): Promise<StoredRow[]>
   readIds(ledger: string, ids: readonly string[], signal: AbortSignal): Promise<Map<string, StoredRow>>
-  /** Rows of many ledgers, by ledger. */
+  /** Rows of many ledgers, by ledger; none of one that is missing. */
   readMany(ledgers: readonly string[], where: string, signal: AbortSignal): Promise<Map<string, StoredRow[]>>
   query: DataApi['query']
   /**
@@ -115,28 +115,39 @@ export function createLedgerStore({ api, names, pipeline, label, log }: LedgerSt
     }
   }
 
+  /** One that is missing, as somebody may have dropped what a table has left that was given free, has no rows. */
+  async function readGroup(
+    ledgers: readonly string[],
+    where: string,
+    signal: AbortSignal,
+  ): Promise<[ledger: string, row: StoredRow][]> {
+    const parts = ledgers.map(
+      (ledger, index) => `SELECT ${index} AS place, ${ROW_COLUMNS} FROM ${ledger} WHERE ${where}`,
+    )
+    try {
+      const rows = await query(parts.join(' UNION ALL '), 'millrace read ledger', signal)
+      return rows.map((row) => [ledgers[Number(row.place)] ?? '', toStored(row)])
+    } catch (error) {
+      if (!(error instanceof StatementFailure && isMissingTable(error))) throw error
+      if (ledgers.length === 1) return []
+      const middle = Math.ceil(ledgers.length / 2)
+      const halves = [ledgers.slice(0, middle), ledgers.slice(middle)]
+      return (await Promise.all(halves.map((half) => readGroup(half, where, signal)))).flat()
+    }
+  }
+
   async function readMany(ledgers: readonly string[], where: string, signal: AbortSignal) {
     const found = new Map<string, StoredRow[]>()
     for (let from = 0; from < ledgers.length; from += UNION) {
-      const group = ledgers.slice(from, from + UNION)
-      const parts = group.map(
-        (ledger, index) => `SELECT ${index} AS place, ${ROW_COLUMNS} FROM ${ledger} WHERE ${where}`,
-      )
-      for (const row of await query(parts.join(' UNION ALL '), 'millrace read ledger', signal)) {
-        const ledger = group[Number(row.place)] ?? ''
-        found.set(ledger, [...(found.get(ledger) ?? []), toStored(row)])
+      for (const [ledger, row] of await readGroup(ledgers.slice(from, from + UNION), where, signal)) {
+        found.set(ledger, [...(found.get(ledger) ?? []), row])
       }
     }
     return found
   }
 
   async function read(ledger: string, where: string, signal: AbortSignal): Promise<StoredRow[]> {
-    try {
-      return (await readMany([ledger], where, signal)).get(ledger) ?? []
-    } catch (error) {
-      if (error instanceof StatementFailure && isMissingTable(error)) return []
-      throw error
-    }
+    return (await readMany([ledger], where, signal)).get(ledger) ?? []
   }
 
   async function transaction(
@@ -220,6 +231,8 @@ export function createLedgerStore({ api, names, pipeline, label, log }: LedgerSt
         const guard = work[error.index - head.length]?.guard
         if (guard !== undefined) throw new GuardFailed(guard)
       }
+      // It may be the ledger that was dropped.
+      if (isMissingTable(error)) there.delete(ledger)
       throw failure(error)
     }
   }
@@ -250,10 +263,7 @@ export function createLedgerStore({ api, names, pipeline, label, log }: LedgerSt
     },
     read,
     readIds,
-    readMany: (ledgers, where, signal) =>
-      readMany(ledgers, where, signal).catch((error) => {
-        throw error instanceof StatementFailure ? statementError(error, 'the ledger') : error
-      }),
+    readMany,
     query,
     commit,
     execute,
