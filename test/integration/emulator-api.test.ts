@@ -12,7 +12,7 @@ import {
   paginateGetStatementResult,
 } from '@aws-sdk/client-redshift-data'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { finish, openWarehouse, plain, TARGET, useS3, type Warehouse } from './emulator-setup.ts'
+import { finish, lockTable, openWarehouse, plain, TARGET, useS3, type Warehouse } from './emulator-setup.ts'
 import { tempDir } from './services.ts'
 
 useS3()
@@ -42,17 +42,7 @@ const submit = async (sql: string, more: object = {}) => {
 /** Keeps statements running: they wait for a table that another session holds. */
 async function block(table: string) {
   await house.run(`create table ${table} (a int)`)
-  const { SessionId, Id } = await house.client.send(
-    new ExecuteStatementCommand({ ...TARGET, Sql: 'begin', SessionKeepAliveSeconds: 600 }),
-  )
-  await finish(house.client, Id as string)
-  const inSession = async (sql: string) =>
-    finish(
-      house.client,
-      (await house.client.send(new ExecuteStatementCommand({ SessionId, Sql: sql }))).Id as string,
-    )
-  await inSession(`lock ${table}`)
-  return { sql: `select * from ${table}`, release: () => inSession('commit') }
+  return { sql: `select * from ${table}`, ...(await lockTable(house.client, table)) }
 }
 
 describe('one statement', () => {

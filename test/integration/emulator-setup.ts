@@ -135,6 +135,18 @@ export async function finish(
   }
 }
 
+/** Locks a table in a session of its own; `release` ends it. */
+export async function lockTable(client: RedshiftDataClient, table: string) {
+  const { SessionId, Id } = await client.send(
+    new ExecuteStatementCommand({ ...TARGET, Sql: 'begin', SessionKeepAliveSeconds: 600 }),
+  )
+  await finish(client, Id as string)
+  const inSession = async (sql: string) =>
+    finish(client, (await client.send(new ExecuteStatementCommand({ SessionId, Sql: sql }))).Id as string)
+  await inSession(`lock ${table}`)
+  return { release: () => inSession('commit') }
+}
+
 export function plain(field: Field): unknown {
   return field.isNull
     ? null

@@ -274,10 +274,15 @@ export function describeLedgerBackfills(pods: LedgerPods): void {
   })
 
   it('lists the backfills of its pipeline', async () => {
-    const uids = (await pods.one.ledger.readBackfills(never)).map(({ uid }) => uid)
+    const all = await pods.one.ledger.readAll(never)
+    expect(all).toMatchObject({ tables: await pods.one.ledger.readTables(never), locked: [] })
+    const uids = all.backfills.map(({ uid }) => uid)
     expect(uids).toContain('h1')
     expect(uids).toContain('e5')
     expect(uids).not.toContain('nobody')
-    expect(await pods.other.ledger.readBackfills(never)).toEqual([])
+    const of = await pods.one.ledger.readBackfills({ schema: 'public', name: 'e5' }, never)
+    expect(of).toEqual(all.backfills.filter(({ table }) => table.name === 'e5'))
+    expect(of.map(({ uid }) => uid)).toContain('e5')
+    expect(await pods.other.ledger.readAll(never)).toMatchObject({ backfills: [] })
   })
 }

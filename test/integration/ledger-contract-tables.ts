@@ -197,7 +197,7 @@ export function describeLedgerTables(pods: LedgerPods): void {
       ).rejects.toMatchObject({
         code: 'LedgerConflict',
       })
-      expect((await pods.one.ledger.readBackfills(never)).map(({ uid }) => uid)).not.toContain(loser)
+      expect((await pods.one.ledger.readAll(never)).backfills.map(({ uid }) => uid)).not.toContain(loser)
     })
 
     it('comes too late for a backfill that was closed', async () => {

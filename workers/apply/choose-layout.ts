@@ -8,6 +8,7 @@ import { type ApplyEnv, listedTable, tableOptions } from './env.ts'
 import { lostFacts } from './facts.ts'
 import { createLayout, type Layout } from './layout.ts'
 import { columnGone, DROPPED, REMADE, type Tampering } from './ledger-check.ts'
+import { tellSlow } from './slow.ts'
 import type { TableState } from './state.ts'
 
 /**
@@ -27,7 +28,8 @@ export async function chooseLayout(
   const definition = headerDefinition(header, catalog, filter)
   const now = await noticeLoss(env, state, row, signal)
   const options = tableOptions(env.spec())
-  const { columns, id } = await env.destination.ensureTable(row.destination, definition, options, signal)
+  const ensured = env.destination.ensureTable(row.destination, definition, options, signal)
+  const { columns, id } = await tellSlow(env, state, ensured)
   state.columns = definition.columns.map(({ name }) => name)
   state.target = id
   return { layout: createLayout(header.columns, wideDefinition(definition, catalog, columns)), row: now }

@@ -48,6 +48,11 @@ describe('applyStatus', () => {
     ['failed for good', { error: rejected, failures: 1 }, { state: 'Failed', code: 'ValueRejected' }],
     ['failed once', { error: lost, failures: 1 }, { state: 'Streaming' }],
     ['failed again', { error: lost, failures: 2 }, { state: 'Failed', code: 'DestinationUnavailable' }],
+    [
+      'waiting before its row is known',
+      { row: undefined, waiting: 'no answer' },
+      { state: 'Failed', code: 'DestinationUnavailable', message: 'no answer' },
+    ],
     ['waiting', { waiting: 'waiting for capture' }, { state: 'Streaming', message: 'waiting for capture' }],
   ] as [string, Partial<TableState>, object][])('%s', (_name, changes, expected) => {
     const { tables } = applyStatus([state('t', changes)], [], NOW)

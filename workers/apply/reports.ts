@@ -16,7 +16,11 @@ export function appliedTable(state: TableState, now: number): AppliedTable | und
   const names = { schema: table.schema, name: table.name }
   const error = reportable(state)
   if (!row) {
-    return error && { ...names, state: 'Failed', code: error.code, message: cutMessage(error.message) }
+    if (error) return { ...names, state: 'Failed', code: error.code, message: cutMessage(error.message) }
+    const { waiting: message } = state
+    return message === undefined
+      ? undefined
+      : { ...names, state: 'Failed', code: 'DestinationUnavailable', message }
   }
   const lag = lagSeconds(state, now)
   const unfit = state.unfit.report()

@@ -107,9 +107,9 @@ export async function runSession(
    * Starts what is listed, and what the ledger knows: a table that was removed has to be given free. A Pipeline that is being
    * deleted takes on nothing any more.
    */
-  function startMissing(known: ReadonlyMap<string, KnownFacts>): void {
+  function startMissing(known: ReadonlyMap<string, KnownFacts>, locked: readonly TableName[] = []): void {
     const listed = isGone(watch.pipeline()) ? [] : spec().tables
-    const wanted = [...listed, ...[...known.values()].flatMap(({ row }) => row?.table ?? [])]
+    const wanted = [...listed, ...[...known.values()].flatMap(({ row }) => row?.table ?? []), ...locked]
     for (const table of wanted) {
       const label = tableLabel(table)
       if (!isOpen || running.aborted || atWork.has(label)) continue
@@ -136,20 +136,20 @@ export async function runSession(
     }
   }
 
-  async function readLedger(): Promise<Map<string, KnownFacts>> {
-    const [rows, backfills] = await Promise.all([
-      destination.ledger.readTables(signal),
-      destination.ledger.readBackfills(signal),
-    ])
+  /** What is known of each table, but for those that are locked: they have to ask for themselves. */
+  async function readLedger(): Promise<{ known: Map<string, KnownFacts>; locked: readonly TableName[] }> {
+    const { tables: rows, backfills, locked } = await destination.ledger.readAll(signal)
     for (const backfill of backfills) status.sawBackfill(backfill)
     const of = (label: string) => backfills.filter(({ table }) => tableLabel(table) === label)
     const labels = new Set([...rows.map(({ table }) => table), ...spec().tables].map(tableLabel))
-    return new Map(
+    for (const table of locked) labels.delete(tableLabel(table))
+    const known = new Map(
       [...labels].map((label) => [
         label,
         { row: rows.find(({ table }) => tableLabel(table) === label), backfills: of(label) },
       ]),
     )
+    return { known, locked }
   }
 
   /** Deletes what has been durable for long enough (rule R24). */
@@ -192,11 +192,11 @@ export async function runSession(
   })
   try {
     await destination.check(signal)
-    const known = await readLedger()
+    const { known, locked } = await readLedger()
     problems.delete('session')
     status.changed(true)
     isOpen = true
-    startMissing(known)
+    startMissing(known, locked)
     context.health.setReady(true)
     context.health.addLivenessCheck('dispatcher', () => {
       const silent = over.signal.aborted ? 0 : dispatcher.sinceRound()

@@ -12,6 +12,7 @@ import { type ApplyEnv, listedTable } from './env.ts'
 import { LEFT, lostFacts, stopFacts } from './facts.ts'
 import { waitForHoldEnd } from './hold-wait.ts'
 import { LEDGER_ROW_GONE } from './ledger-check.ts'
+import { tellSlow } from './slow.ts'
 import { createState, type TableState, takeRow } from './state.ts'
 import { createStream, type Stream } from './stream.ts'
 import { isStuck } from './stuck.ts'
@@ -86,10 +87,10 @@ export function startTable(
 
   /** Takes up the table where the ledger stands. Returns when the table is given free. */
   async function attempt(): Promise<void> {
-    let row = await openRow()
+    let row = await tellSlow(env, state, openRow())
     takeRow(state, row)
     if (!row) return
-    await findDraining()
+    await tellSlow(env, state, findDraining())
     known = undefined
     for (;;) {
       if (env.isDeleting()) {
@@ -134,8 +135,7 @@ export function startTable(
   }
 
   async function findDraining(): Promise<void> {
-    const backfills = known ? known.backfills : await ledger.readBackfills(signal)
-    const own = backfills.filter(({ table: of }) => of.schema === table.schema && of.name === table.name)
+    const own = known ? known.backfills : await ledger.readBackfills(table, signal)
     for (const backfill of own) env.sawBackfill(backfill)
     state.draining = own.filter((backfill) => backfill.state === 'copied')
   }

@@ -7,6 +7,8 @@ import type { SourceReader } from './source.ts'
 
 export interface WriteContext {
   readonly destination: Destination
+  /** Waits for a flush, and tells when that takes long. */
+  readonly wait: <T>(flush: Promise<T>) => Promise<T>
   readonly source: Pick<SourceReader, 'reread'>
   readonly options: TableOptions
   /** Told how many rows had to be read again from the source. */
@@ -56,7 +58,7 @@ export async function writeBatch(
       doubtful = doubtful.slice(taken.count)
     }
     const isLast = doubtful.length === 0
-    const result = await context.destination.flush(
+    const flush = context.destination.flush(
       {
         ledger: row,
         definition,
@@ -68,6 +70,7 @@ export async function writeBatch(
       },
       signal,
     )
+    const result = await context.wait(flush)
     if (result.kind === 'missing') {
       const missing = new Set(result.keys.map(keyText))
       const isMissing = ({ key }: Entry) => missing.has(keyText(convert.key(key)))

@@ -5,6 +5,7 @@ import { type ApplyEnv, tableOptions } from './env.ts'
 import type { FactChange } from './facts.ts'
 import { flushDue } from './flush-policy.ts'
 import type { Layout } from './layout.ts'
+import { tellSlow } from './slow.ts'
 import type { TableState } from './state.ts'
 import { writeBatch } from './write.ts'
 
@@ -73,6 +74,7 @@ export function createWriter(
       destination,
       source,
       options: tableOptions(env.spec()),
+      wait: <T>(flush: Promise<T>) => tellSlow(env, state, flush),
       onReread: (rows: number) => metrics.reread(state.table, rows),
     }
     const empties = written.keyed.truncate || written.keyless.truncate

@@ -13,6 +13,9 @@ export interface Ledger {
   /** Creates schema and tables when they are missing. Idempotent, safe against another pod doing the same. */
   open(signal: AbortSignal): Promise<void>
 
+  /** All that there is of the pipeline, for the start. */
+  readAll(signal: AbortSignal): Promise<LedgerContent>
+
   // ---- tables
   readTables(signal: AbortSignal): Promise<LedgerTable[]>
   readTable(table: TableName, signal: AbortSignal): Promise<LedgerTable | undefined>
@@ -28,8 +31,8 @@ export interface Ledger {
 
   // ---- backfills
   readBackfill(uid: string, signal: AbortSignal): Promise<LedgerBackfill | undefined>
-  /** All of the pipeline that are held or copied, and the ended ones of the last days. */
-  readBackfills(signal: AbortSignal): Promise<LedgerBackfill[]>
+  /** Those of one table that are held or copied, and the ended ones of the last days; the oldest first. */
+  readBackfills(table: TableName, signal: AbortSignal): Promise<LedgerBackfill[]>
   /**
    * Apply has come to the hold: one transaction writes the backfill's row as `held` and the table's `heldBy`, guarded by
    * the table's version. The next offset stays at the hold (rule R5).
@@ -68,6 +71,14 @@ export interface Ledger {
     parts: readonly ChunkRange[],
     signal: AbortSignal,
   ): Promise<LedgerChunk[]>
+}
+
+export interface LedgerContent {
+  readonly tables: readonly LedgerTable[]
+  /** As `readBackfills` has them, of all tables. */
+  readonly backfills: readonly LedgerBackfill[]
+  /** Tables of which nothing could be read soon, because somebody has locked what is recorded of them: they are left out. */
+  readonly locked: readonly TableName[]
 }
 
 /** Facts of one table of one pipeline. */

@@ -193,6 +193,12 @@ function addChunks(uid: string, plan: number, ranges: readonly ChunkRange[], par
 function createLedger(pipeline: string): Ledger {
   return {
     open: async () => {},
+    readAll: (signal) =>
+      read('read the ledger', signal, () => ({
+        tables: store().tables,
+        backfills: [...store().backfills.values()].map(shown),
+        locked: [],
+      })),
     readTables: (signal) => read('read the tables', signal, () => store().tables),
     readTable: (table, signal) =>
       read('read the table', signal, () => store().tables.find((each) => same(each.table, table))),
@@ -230,8 +236,10 @@ function createLedger(pipeline: string): Ledger {
         const found = store().backfills.get(uid)
         return found && shown(found)
       }),
-    readBackfills: (signal) =>
-      read('read the backfills', signal, () => [...store().backfills.values()].map(shown)),
+    readBackfills: (table, signal) =>
+      read('read the backfills', signal, () =>
+        [...store().backfills.values()].filter((each) => same(each.table, table)).map(shown),
+      ),
     recordHeld: (row, hold, signal) =>
       transaction(`record held for ${hold.name}`, signal, () => recordHeld(row, hold)),
     closeBackfill: (closed, signal) =>

@@ -35,16 +35,14 @@ export function ledgerBackfills(context: LedgerContext): BackfillPart {
     readBackfill: (uid, signal) =>
       sessions.use(signal, (session) => findBackfill(session, names, pipeline, uid)),
 
-    readBackfills: (signal) =>
-      sessions.use(signal, async (session) => {
-        const rows = await session.query(
-          `${selectBackfills(names)} WHERE b.pipeline = $1
-             AND (b.state IN ('held', 'copied') OR b.changed_at > now() - interval '${LISTED}')
-           ORDER BY b.changed_at, b.uid`,
-          [pipeline],
-        )
-        return rows.map(toBackfill)
-      }),
+    readBackfills: ({ schema, name }, signal) =>
+      sessions.use(signal, (session) =>
+        listBackfills(session, names, 'b.pipeline = $1 AND b.source_schema = $2 AND b.source_table = $3', [
+          pipeline,
+          schema,
+          name,
+        ]),
+      ),
 
     recordHeld: (row, hold, signal) =>
       sessions.transaction(signal, (session) => recordHeld(session, names, row, hold)),
@@ -225,6 +223,22 @@ async function freeTable(session: Session, names: LedgerNames, pipeline: string,
      WHERE pipeline = $1 AND held_by = $2`,
     [pipeline, uid],
   )
+}
+
+/** Those that are going on and the ended ones of the last days, the oldest first. */
+export async function listBackfills(
+  session: Pick<Session, 'query'>,
+  names: LedgerNames,
+  condition: string,
+  values: readonly string[],
+): Promise<LedgerBackfill[]> {
+  const rows = await session.query(
+    `${selectBackfills(names)} WHERE ${condition}
+       AND (b.state IN ('held', 'copied') OR b.changed_at > now() - interval '${LISTED}')
+     ORDER BY b.changed_at, b.uid`,
+    values,
+  )
+  return rows.map(toBackfill)
 }
 
 function selectBackfills(names: LedgerNames): string {

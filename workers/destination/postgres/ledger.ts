@@ -1,5 +1,5 @@
 import type { Ledger } from '../ledger.ts'
-import { ledgerBackfills } from './ledger-backfills.ts'
+import { ledgerBackfills, listBackfills } from './ledger-backfills.ts'
 import { ledgerChunks } from './ledger-chunks.ts'
 import { type LedgerNames, openLedgerSchema } from './ledger-schema.ts'
 import { ledgerTables } from './ledger-tables.ts'
@@ -21,9 +21,19 @@ export interface LedgerContext {
 
 /** The ledger of one Pipeline in a PostgreSQL destination. */
 export function createLedger(context: LedgerContext): Ledger {
+  const { sessions, names, pipeline } = context
+  const tables = ledgerTables(context)
   return {
-    open: (signal) => openLedgerSchema(context.sessions, context.names, context.pipeline, signal),
-    ...ledgerTables(context),
+    open: (signal) => openLedgerSchema(sessions, names, pipeline, signal),
+    async readAll(signal) {
+      const backfills = sessions.use(signal, (session) =>
+        listBackfills(session, names, 'b.pipeline = $1', [pipeline]),
+      )
+      const all = await Promise.all([tables.readTables(signal), backfills])
+      // Readers wait for nobody here.
+      return { tables: all[0], backfills: all[1], locked: [] }
+    },
+    ...tables,
     ...ledgerBackfills(context),
     ...ledgerChunks(context),
   }

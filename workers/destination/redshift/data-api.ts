@@ -17,6 +17,8 @@ import { createRate, type Rate } from './rate.ts'
 export const MAX_STATEMENT_BYTES = 100_000
 export const MAX_BATCH = 40
 const MAX_WAIT_SECONDS = 30
+/** Only once it was answered can a statement be cancelled, and whoever asks does not wait for ever. */
+const QUERY_WAIT_SECONDS = 10
 
 /** A row of a result: every value as text, or null. */
 export type TextRow = Readonly<Record<string, string | null>>
@@ -31,6 +33,8 @@ export interface ExecuteRequest {
   readonly token: string
   /** For people who look at the list of statements. */
   readonly name: string
+  /** How long the first answer may take, seconds. */
+  readonly waitSeconds?: number
 }
 
 /** Statements of Redshift through its Data API. */
@@ -147,7 +151,7 @@ export function createDataApi(options: DataApiOptions): DataApi {
   }
 
   async function submit(
-    { statements, name }: ExecuteRequest,
+    { statements, name, waitSeconds = MAX_WAIT_SECONDS }: ExecuteRequest,
     ClientToken: string,
     signal: AbortSignal,
   ): Promise<Described> {
@@ -155,7 +159,7 @@ export function createDataApi(options: DataApiOptions): DataApi {
       ...target,
       StatementName: name.slice(0, 500),
       ClientToken,
-      WaitTimeSeconds: MAX_WAIT_SECONDS,
+      WaitTimeSeconds: waitSeconds,
     }
     const [only] = statements
     try {
@@ -274,7 +278,8 @@ export function createDataApi(options: DataApiOptions): DataApi {
     query: (sql, name, signal) =>
       limit(signal, async () => {
         // A query is asked to learn what is true now: never the answer to an earlier one.
-        const state = await run({ statements: [sql], token: randomUUID(), name }, signal)
+        const request = { statements: [sql], token: randomUUID(), name, waitSeconds: QUERY_WAIT_SECONDS }
+        const state = await run(request, signal)
         return fetch(state.Id ?? '', signal)
       }),
     async close() {

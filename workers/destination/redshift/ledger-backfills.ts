@@ -2,12 +2,11 @@ import { MillraceError } from '../../../lib/errors.ts'
 import type { TableName } from '../../source/table.ts'
 import type { Ledger, LedgerBackfill, LedgerTable } from '../ledger.ts'
 import type { LedgerContext } from './ledger.ts'
+import { IS_BACKFILL, listBackfills } from './ledger-list.ts'
 import {
   backfillContent,
   backfillId,
-  changedAt,
   chunkPrefix,
-  type StoredRow,
   TABLE_ID,
   tableContent,
   toBackfill,
@@ -31,8 +30,6 @@ type BackfillPart = Pick<
   'readBackfill' | 'readBackfills' | 'recordHeld' | 'closeBackfill' | 'beginAttempt' | 'recordCopied'
 >
 
-/** How long ended backfills are listed. */
-const LISTED_MILLISECONDS = 7 * 24 * 60 * 60 * 1000
 /** Ended backfills are kept this long, for people who look; nothing depends on them any more. */
 const KEPT_DAYS = 30
 const ATTEMPTS = 20
@@ -47,7 +44,8 @@ interface Found {
 }
 
 /** The part of the ledger that is about the states of a backfill: held → copied → drained, or held → closed. */
-export function ledgerBackfills({ store, known, now }: LedgerContext): BackfillPart {
+export function ledgerBackfills(context: LedgerContext): BackfillPart {
+  const { store, known, now } = context
   const { names, pipeline } = store
 
   async function ledgerOf(uid: string, signal: AbortSignal): Promise<string | undefined> {
@@ -111,29 +109,10 @@ export function ledgerBackfills({ store, known, now }: LedgerContext): BackfillP
       return (await findByUid(uid, signal))?.backfill
     },
 
-    async readBackfills(signal) {
-      const rows = await store.query(
-        `SELECT DISTINCT ledger FROM ${names.backfills} WHERE pipeline = ${literal(pipeline)}`,
-        NAME,
-        signal,
-      )
-      const ledgers = rows.map((row) => names.named(row.ledger ?? ''))
-      const found = await store.readMany(ledgers, `id LIKE 'backfill %'`, signal)
-      const listed: { row: StoredRow; ledger: string; at: number }[] = []
-      for (const [ledger, stored] of found) {
-        for (const row of stored) {
-          const at = changedAt(row)
-          const going = row.state === 'held' || row.state === 'copied'
-          if (going || at > now() - LISTED_MILLISECONDS) listed.push({ row, ledger, at })
-        }
-      }
-      return listed
-        .sort((a, b) => a.at - b.at || (a.row.id < b.row.id ? -1 : 1))
-        .map(({ row, ledger }) => {
-          const backfill = toBackfill(row)
-          known.remember(ledger, backfill)
-          return backfill
-        })
+    async readBackfills(table, signal) {
+      const ledger = store.of(table)
+      const rows = await store.read(ledger, IS_BACKFILL, signal)
+      return listBackfills(context, new Map([[ledger, rows]]))
     },
 
     async recordHeld(row, hold, signal) {

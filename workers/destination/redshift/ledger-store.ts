@@ -76,6 +76,12 @@ export interface LedgerStore {
   readIds(ledger: string, ids: readonly string[], signal: AbortSignal): Promise<Map<string, StoredRow>>
   /** Rows of many ledgers, by ledger; none of one that is missing. */
   readMany(ledgers: readonly string[], where: string, signal: AbortSignal): Promise<Map<string, StoredRow[]>>
+  /** The same, of as many as answer within some seconds; the others, which somebody has locked, are named. */
+  readSoon(
+    ledgers: readonly string[],
+    where: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly rows: Map<string, StoredRow[]>; readonly locked: readonly string[] }>
   query: DataApi['query']
   /**
    * Commits once. A transaction that has committed already, of which the answer was lost, is recognised by its mark. Throws
@@ -103,6 +109,8 @@ export interface LedgerStoreOptions {
 const CONFLICT_ATTEMPTS = 25
 /** Ledgers that one query reads. */
 const UNION = 60
+/** How long `readSoon` waits for one query, milliseconds. */
+const SOON = 15_000
 
 export function createLedgerStore({ api, names, pipeline, label, log }: LedgerStoreOptions): LedgerStore {
   const there = new Set<string>()
@@ -144,6 +152,27 @@ export function createLedgerStore({ api, names, pipeline, label, log }: LedgerSt
       }
     }
     return found
+  }
+
+  // What waits has its share of every ledger that it has come to, for which those wait that would write there: so it is
+  // taken back, and each ledger read by itself.
+  async function readSoon(ledgers: readonly string[], where: string, signal: AbortSignal) {
+    const rows = new Map<string, StoredRow[]>()
+    const locked: string[] = []
+    const attempt = async (group: readonly string[]): Promise<void> => {
+      const limit = AbortSignal.timeout(SOON)
+      try {
+        const found = await readMany(group, where, AbortSignal.any([signal, limit]))
+        for (const [ledger, its] of found) rows.set(ledger, its)
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!limit.aborted) throw error
+        if (group.length === 1) locked.push(...group)
+        else await Promise.all(group.map((ledger) => attempt([ledger])))
+      }
+    }
+    for (let from = 0; from < ledgers.length; from += UNION) await attempt(ledgers.slice(from, from + UNION))
+    return { rows, locked }
   }
 
   async function read(ledger: string, where: string, signal: AbortSignal): Promise<StoredRow[]> {
@@ -264,6 +293,7 @@ export function createLedgerStore({ api, names, pipeline, label, log }: LedgerSt
     read,
     readIds,
     readMany,
+    readSoon,
     query,
     commit,
     execute,

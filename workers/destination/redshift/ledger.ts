@@ -2,6 +2,7 @@ import type { Ledger } from '../ledger.ts'
 import { ledgerBackfills } from './ledger-backfills.ts'
 import { ledgerChunks } from './ledger-chunks.ts'
 import type { Known } from './ledger-known.ts'
+import { readLedger } from './ledger-list.ts'
 import { openLedgerSchema } from './ledger-schema.ts'
 import type { LedgerStore, Work } from './ledger-store.ts'
 import { ledgerTables } from './ledger-tables.ts'
@@ -35,6 +36,7 @@ export function createLedger(options: Omit<LedgerContext, 'readBackfill'>): Ledg
   const backfills = ledgerBackfills(context)
   return {
     open: (signal) => openLedgerSchema(context.store, signal),
+    readAll: (signal) => readLedger(context, signal),
     ...ledgerTables(context),
     ...backfills,
     ...ledgerChunks(context),
