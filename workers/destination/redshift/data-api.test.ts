@@ -84,6 +84,36 @@ describe('a statement', () => {
     expect(of('batch')).toHaveLength(1)
   })
 
+  it.each(['ThrottlingException', 'ActiveStatementsExceededException'])(
+    'that is put off by %s for more than a minute says so, and is not lost by it once it is at work',
+    async (name) => {
+      vi.useFakeTimers()
+      try {
+        const slowed = Array.from({ length: 100 }, () => named(name, 400))
+        const refused = scripted({ batch: [...slowed] })
+        const told = expect(refused.api.execute(request, never)).rejects.toMatchObject({
+          code: 'Throttled',
+          retryable: true,
+          message: expect.stringContaining(name),
+        })
+        await vi.advanceTimersByTimeAsync(59_000)
+        expect(refused.of('batch').length).toBeLessThan(50)
+        await vi.advanceTimersByTimeAsync(60_000)
+        await told
+        const atWork = scripted({
+          batch: [{ Id: 'i', Status: 'STARTED' }],
+          describe: [...slowed.slice(0, 15), finished],
+        })
+        const done = atWork.api.execute(request, never)
+        await vi.advanceTimersByTimeAsync(1_200_000)
+        await done
+        expect(atWork.of('describe')).toHaveLength(16)
+      } finally {
+        vi.useRealTimers()
+      }
+    },
+  )
+
   it('asks without waiting when too many wait', async () => {
     const { api, of } = scripted({
       batch: [{ Id: 'i', Status: 'STARTED' }],

@@ -82,6 +82,8 @@ const LOST_ATTEMPTS = 8
 const UNREACHABLE_ATTEMPTS = 3
 /** How long a statement may go without a single answer about it. */
 const SILENCE_MILLISECONDS = 30 * 60 * 1000
+/** How long calls may be refused because of others before that is told. */
+const SLOWED_MILLISECONDS = 60_000
 const CANCEL_MILLISECONDS = 5_000
 /** An answer about a statement that is this much older than the request is one about an earlier request. */
 const OLD_MILLISECONDS = 10_000
@@ -120,7 +122,7 @@ export function createDataApi(options: DataApiOptions): DataApi {
     return opened
   }
 
-  /** Makes a call until it is answered, or refused. */
+  /** Makes a call until it is answered, or refused; throws what it was refused with, too, when that goes on for a minute. */
   async function call<T>(
     operation: Operation,
     make: (calls: DataApiCalls) => Promise<T>,
@@ -129,6 +131,7 @@ export function createDataApi(options: DataApiOptions): DataApi {
   ): Promise<T> {
     const api = await calls()
     const backoff = createBackoff(200, 20_000)
+    let slowedSince: number | undefined
     for (let lost = 0; ; ) {
       await rates[operation].take(signal)
       try {
@@ -140,11 +143,15 @@ export function createDataApi(options: DataApiOptions): DataApi {
         const verdict = judgeCall(error)
         onCall?.(operation, verdict)
         if (verdict === 'throttled') rates[operation].throttled()
-        else if (verdict === 'lost') {
+        if (verdict === 'throttled' || verdict === 'busy') {
+          slowedSince ??= performance.now()
+          // Nothing was begun: whoever asked says what it waits for, and tries again.
+          if (performance.now() - slowedSince > SLOWED_MILLISECONDS) throw error
+        } else if (verdict === 'lost') {
           lost += 1
           const most = isUnreachable(error) ? Math.min(UNREACHABLE_ATTEMPTS, lostAttempts) : lostAttempts
           if (lost >= most) throw error
-        } else if (verdict !== 'busy') throw error
+        } else throw error
         await sleep(backoff.next(), signal)
       }
     }

@@ -105,6 +105,10 @@ export function refusal(thrown: unknown, what: 'the Data API' | 'S3'): MillraceE
       `Check ${FIELD}.${region} and, where it is set, ${endpoint}, and that the pods may connect to it`,
     )
   }
+  const verdict = judgeCall(thrown)
+  if (verdict === 'throttled' || verdict === 'busy') {
+    return make('Throttled', FIELD, 'It is tried again; if this stays, ask AWS for a higher quota')
+  }
   switch (name) {
     case 'CredentialsProviderError':
       return make(
