@@ -332,6 +332,24 @@ describe('a flush', () => {
     ])
   })
 
+  it('keeps what was added while its process was at work', async () => {
+    const { definition, row } = await fresh(['id integer', 'v text'], ['id'])
+    const name = `"${definition.name}"`
+    const filled = await apply(row, definition, { upserts: [['1', 'a']] })
+    await warehouse.run(`alter table ${name} add column note varchar(20)`)
+    await warehouse.run(`update ${name} set note = 'mine'`)
+    await apply(filled, definition, {
+      upserts: [
+        ['1', 'b'],
+        ['2', LONG],
+      ],
+    })
+    expect(await rowsOf(definition, 'id, len(v), note')).toEqual([
+      [1, 1, 'mine'],
+      [2, LONG.length, null],
+    ])
+  })
+
   it('fills unchanged columns in many patterns', async () => {
     const names = Array.from({ length: 15 }, (_, n) => `c${n} text`)
     const { definition, row } = await fresh(['id integer', ...names], ['id'])

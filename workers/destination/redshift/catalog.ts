@@ -10,6 +10,8 @@ export interface TargetTable {
   readonly id: string
   /** As Redshift has it. */
   readonly name: TableName
+  /** How many columns it has ever had. */
+  readonly attributes: number
   /** In catalog order. */
   readonly columns: readonly TargetColumn[]
 }
@@ -37,8 +39,9 @@ export async function readTarget(
   signal: AbortSignal,
 ): Promise<TargetTable | undefined> {
   const name = foldTable(table)
+  // Asked first: a column that is added in between is noticed by whoever compares.
   const [known] = await store.query(
-    `SELECT CAST(c.oid AS BIGINT) AS id FROM ${named(name)}`,
+    `SELECT CAST(c.oid AS BIGINT) AS id, CAST(c.relnatts AS INTEGER) AS attributes FROM ${catalogFrom(name)}`,
     'millrace look for table',
     signal,
   )
@@ -52,6 +55,7 @@ export async function readTarget(
   return {
     id: trimmed(known.id),
     name,
+    attributes: Number(known.attributes),
     columns: rows.map((row) => ({
       name: trimmed(row.column_name),
       type: parseType(trimmed(row.data_type)),
@@ -66,10 +70,11 @@ export async function readTarget(
 
 /** SQL: how many rows there are of `from` where a table is still the one that was seen: one or none. */
 export function sameTableFrom({ id, name }: Pick<TargetTable, 'id' | 'name'>): string {
-  return `${named(name)} AND c.oid = ${id}`
+  return `${catalogFrom(name)} AND c.oid = ${id}`
 }
 
-function named({ schema, name }: TableName): string {
+/** SQL: a table's row `c` of pg_class. Its `relnatts` counts columns; those that were dropped go on counting. */
+export function catalogFrom({ schema, name }: TableName): string {
   return `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ${literal(schema)} AND c.relname = ${literal(name)}`
 }
 

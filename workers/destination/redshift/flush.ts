@@ -7,7 +7,7 @@ import { readTarget, sameTableFrom, type TargetTable } from './catalog.ts'
 import type { Loadable, RedshiftContext } from './context.ts'
 import { tableGone, workName, writingFor } from './ensure-table.ts'
 import { isMissingColumn, isMissingTable, StatementFailure } from './failures.ts'
-import { FILLED, type FlushRows, flushRows } from './flush-rows.ts'
+import { COLUMNS, FILLED, type FlushRows, flushRows } from './flush-rows.ts'
 import { backfillContent, backfillId, TABLE_ID, tableContent, toBackfill } from './ledger-rows.ts'
 import { GuardFailed, type LedgerTransaction, type Work } from './ledger-store.ts'
 import { writeFailure } from './load-failure.ts'
@@ -37,11 +37,12 @@ export async function flush(
       return await attemptFlush(context, batch, signal)
     } catch (error) {
       // The table is not what this process remembers; once is enough to learn what it is now.
-      if (!(error instanceof StatementFailure) || attempt > 1) {
-        throw error instanceof StatementFailure
-          ? await writeFailure(context, error, batch.ledger.destination, undefined, signal)
-          : error
-      }
+      const isOther = error instanceof StatementFailure || error instanceof GuardFailed
+      if (isOther && attempt === 1) continue
+      if (error instanceof GuardFailed) throw conflict(`${error.message}: somebody alters the table`)
+      throw error instanceof StatementFailure
+        ? await writeFailure(context, error, batch.ledger.destination, undefined, signal)
+        : error
     }
   }
 }
@@ -88,9 +89,9 @@ async function attemptFlush(
     if (error instanceof GuardFailed) {
       context.files.discard(loaded?.keys ?? [])
       if (error.guard === FILLED && rows) return missingRows(context, batch, rows, signal)
-      if (error.guard === SAME_TABLE) {
+      if (error.guard === SAME_TABLE || error.guard === COLUMNS) {
         context.targets.delete(quoteTableName(ledger.destination))
-        throw remade(batch)
+        throw error.guard === SAME_TABLE ? remade(batch) : error
       }
       throw error.guard === undefined ? changed(ledger) : lost(batch, error.guard)
     }

@@ -5,7 +5,7 @@ import { varchar } from './redshift-type.ts'
 import type { Writing } from './write-sql.ts'
 
 const writing: Writing = {
-  table: { id: '1', name: { schema: 'public', name: 't' }, columns: [] },
+  table: { id: '1', name: { schema: 'public', name: 't' }, attributes: 2, columns: [] },
   columns: [
     { name: 'v', type: varchar() },
     { name: 'k', type: varchar(1024) },

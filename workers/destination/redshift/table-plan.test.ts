@@ -32,6 +32,7 @@ function plan(column: Column, there: string) {
     found: {
       id: '1',
       name: definition,
+      attributes: 1,
       columns: [
         {
           name: 'd',
