@@ -85,8 +85,15 @@ export function createDirectory(options: DirectoryOptions): Directory {
         version: (known?.version ?? 0) + 1,
       }
       const remember = { topic: options.captureTopic, records: [topicRecord(entry)] }
-      await around('capture.incarnation', () => queue.send([remember], signal))
+      // Known first: what compaction deletes of the topic, it must have among all entries.
       entries.set(topic, entry)
+      try {
+        await around('capture.incarnation', () => queue.send([remember], signal))
+      } catch (error) {
+        if (known) entries.set(topic, known)
+        else entries.delete(topic)
+        throw error
+      }
     }
     const { incarnation } = entries.get(topic) as RecordedTopic
     const channel = createChannel(table, topic, incarnation)

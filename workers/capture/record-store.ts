@@ -9,8 +9,11 @@ export interface RecordStore {
   wrote(records: number): void
   /** It is time for `compact`. */
   isLong(): boolean
-  /** Writes all that counts once more and deletes what stands before. */
-  compact(all: readonly OutgoingRecord[], signal: AbortSignal): Promise<void>
+  /**
+   * Writes all that counts once more and deletes what stands before. `all` is asked for once it is settled what that is, so that
+   * it has whatever is deleted; nothing of capture's position may be written meanwhile.
+   */
+  compact(all: () => readonly OutgoingRecord[], signal: AbortSignal): Promise<void>
 }
 
 /** The topic is read whole at each start, so it is kept about this short. */
@@ -32,9 +35,10 @@ export function createRecordStore(queue: Queue, topic: string): RecordStore {
     async compact(all, signal) {
       const before = await queue.offsets(topic, signal)
       // What is written from here on stays, so only what is written twice is deleted.
-      await around('capture.compact', () => queue.send([{ topic, records: all }], signal))
+      const records = all()
+      await around('capture.compact', () => queue.send([{ topic, records }], signal))
       if (before) await queue.deleteBefore(topic, before.end, signal)
-      written = all.length
+      written = records.length
     },
   }
 }

@@ -87,6 +87,24 @@ function setup(recorded = 0n) {
   }
 }
 
+it('sends and records nothing while somebody has it alone', async () => {
+  const { sender, moveTo, next, stop } = setup()
+  const work = Promise.withResolvers<void>()
+  const alone = sender.alone(() => work.promise)
+  moveTo(5n)
+  let isDone = false
+  const recorded = next().then((one) => {
+    expect(isDone).toBe(true)
+    return one
+  })
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  isDone = true
+  work.resolve()
+  await alone
+  expect((await recorded).text).toBe('5')
+  stop()
+})
+
 describe('a sender', () => {
   it('confirms nothing that is not acknowledged and recorded', async () => {
     const s = setup()

@@ -19,6 +19,8 @@ export interface Sender {
   below(bytes: number, signal: AbortSignal): Promise<void>
   /** Sends and records everything that is written now. */
   drain(signal: AbortSignal): Promise<void>
+  /** Does something while nothing is sent or recorded. */
+  alone<T>(work: () => Promise<T>): Promise<T>
   /** Up to here the queue has everything and says so in capture's record: the source may forget it. */
   recorded(): LSN
   /** Bytes that the queue has not acknowledged. */
@@ -197,6 +199,7 @@ export function createSender(options: SenderOptions): Sender {
         if (acknowledged !== recorded || options.hasNews()) await record(signal)
       })
     },
+    alone,
     recorded: () => recorded,
     unacknowledged,
     waitingFor: () => (oldest === 0 ? 0 : performance.now() - oldest),

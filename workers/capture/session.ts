@@ -192,8 +192,8 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
       commits: changes.commits,
       compact: async () => {
         if (!store.isLong()) return
-        const now = state(sender.recorded(), directory.ends('all'))
-        await store.compact([...directory.records(), now], signal)
+        const all = () => [...directory.records(), state(sender.recorded(), directory.ends('all'))]
+        await sender.alone(() => store.compact(all, signal))
       },
       report,
     })
