@@ -45,6 +45,20 @@ describe('createRunJoiner', () => {
     expect(joiner.bytes()).toBe(0)
   })
 
+  it('goes on with a run whose writer was held up for long, or whose clock was set', () => {
+    const joiner = createRunJoiner()
+    push(joiner, 0, 'a', '1/3')
+    push(joiner, 1, 'b', '2/3', 'r', 3_600_000)
+    expect(push(joiner, 2, 'c', '3/3', 'r', 100)).toEqual(['abc', 3n])
+  })
+
+  it('reports a loss when more comes of a run that was given up for another: it may not be written again', () => {
+    const joiner = createRunJoiner()
+    push(joiner, 0, 'a', '1/2')
+    push(joiner, 1, 'whole', undefined, 'other', 600_001)
+    expect(() => push(joiner, 2, 'b', '2/2', 'r', 600_002)).toThrow(/the part before it is gone/)
+  })
+
   it('does not gather without limit', () => {
     const joiner = createRunJoiner()
     for (let number = 0; number < 10; number += 1) push(joiner, number, 'x', '1/2', `dead${number}`)

@@ -40,8 +40,9 @@ interface Partial {
 
 /**
  * What a capture left incomplete when it was replaced stays incomplete, because its successor writes all of it again. Two
- * captures can be at work for a moment, each with one run that is split; after this time (milliseconds, by the records'
- * times) nothing more comes of an incomplete run, and keeping it would only hold back where reading begins again.
+ * captures can be at work for a moment, each with one run that is split; when another run comes after this time (milliseconds,
+ * by the records' times), nothing more is expected of an incomplete one, and keeping it would only hold back where reading begins
+ * again. Should more come of it nevertheless, nobody can say whether it was written again: that is a loss.
  */
 const LIFETIME = 10 * 60_000
 const MOST_INCOMPLETE = 3
@@ -63,8 +64,11 @@ export function createRunJoiner(): RunJoiner {
 
   return {
     push(record) {
-      for (const partial of incomplete) if (record.timestamp - partial.timestamp > LIFETIME) drop(partial)
       const part = readPart(record)
+      for (const each of incomplete) {
+        // Its own next part shows that its writer was only held up, and nobody writes again what that goes on with.
+        if (each.run !== part?.run && record.timestamp - each.timestamp > LIFETIME) drop(each)
+      }
       if (!part) return complete(record, record.value)
       let partial = incomplete.find(({ run }) => run === part.run)
       if (part.index === 1) {
