@@ -17,7 +17,10 @@ const TABLES = `
     '12:00'::time + g * interval '1 us', case when g % 500 = 0 then 'NaN' else g / 3.0 end from generate_series(1, 15000) g;
   create table pairs (day date, id uuid, b bool, tags text[], primary key (day, id));
   insert into pairs select '2026-01-01'::date + g % 300, md5(g::text)::uuid, g % 2 = 0, array['a', g::text] from generate_series(1, 15000) g;
+  insert into pairs values ('2026-02-01', '00000000-0000-0000-0000-000000000001', true, array['a', 'a b', ', "c": \\ "d']),
+    ('2026-02-02', '00000000-0000-0000-0000-000000000002', true, array['a', 'a b']);
   analyze`
+const BLANKS = '["2026-02-02","00000000-0000-0000-0000-000000000002"]'
 const NAMES = ['big', 'texts', 'pairs']
 
 useS3()
@@ -101,6 +104,7 @@ describe('verify of a table in Redshift', () => {
       `UPDATE public.pairs SET tags = JSON_PARSE('["a","b"]') WHERE id = 'c4ca4238-a0b9-2382-0dcc-509a6f75849b'`,
       '["2026-01-02","c4ca4238-a0b9-2382-0dcc-509a6f75849b"]',
     ],
+    ['pairs', `UPDATE public.pairs SET tags = JSON_PARSE('["a","ab"]') WHERE id = '00000000-0000-0000-0000-000000000002'`, BLANKS],
   ])(
     'finds a changed value in %s',
     async (table, sql, key) => {

@@ -142,13 +142,16 @@ function sourceText(x: string, type: RedshiftType, short: number): string {
     case 'varbyte':
       return `(SELECT string_agg(md5(substr(${x}, i, ${2 * PIECE})), '' ORDER BY i) FROM generate_series(1, length(${x}), ${2 * PIECE}) AS i)`
     case 'super': {
-      const bare = `translate(nullif(${x}, 'null'), E' \\n\\t\\r', '')`
-      return `CASE WHEN octet_length(${bare}) > ${MAX_JSON} THEN jsonb_typeof((${x})::jsonb) ELSE ${md5Text(bare)} END`
+      const bare = `regexp_replace(nullif(${x}, 'null'), '${JSON_BLANKS}', '\\1', 'g')`
+      return `(SELECT CASE WHEN octet_length(d.b) > ${MAX_JSON} THEN jsonb_typeof((${x})::jsonb) ELSE ${md5Text('d.b')} END FROM (SELECT ${bare} AS b OFFSET 0) AS d)`
     }
     default:
       return `(${x})::text`
   }
 }
+
+/** A regular expression: blanks of a document, or a whole string of it, whose blanks are a value. Only the string is kept. */
+const JSON_BLANKS = '("[^"\\\\]*(?:\\\\.[^"\\\\]*)*")|[ \\n\\t\\r]+'
 
 const md5Text = (x: string) => `md5(convert_to(${x}, 'UTF8'))`
 
@@ -186,8 +189,8 @@ function destinationText(column: string, type: RedshiftType, short: number): str
     case 'varbyte':
       return binaryText(name, type.length ?? MAX_VARBYTE)
     case 'super':
-      // Of NULL, JSON_SERIALIZE makes 'null'.
-      return `CASE WHEN ${name} IS NULL THEN NULL WHEN JSON_SIZE(${name}) > ${MAX_JSON} THEN JSON_TYPEOF(${name}) ELSE MD5(REPLACE(NULLIF(JSON_SERIALIZE(${name}), 'null'), ' ', '')) END`
+      // Of NULL, JSON_SERIALIZE makes 'null'; of a document, a text whose only blanks are in its strings.
+      return `CASE WHEN ${name} IS NULL THEN NULL WHEN JSON_SIZE(${name}) > ${MAX_JSON} THEN JSON_TYPEOF(${name}) ELSE MD5(NULLIF(JSON_SERIALIZE(${name}), 'null')) END`
     default:
       return `CAST(${name} AS VARCHAR(64))`
   }
