@@ -70,7 +70,7 @@ export interface ApplyBed {
   setPhase(name: string, phase: string): Promise<void>
   removeBackfill(name: string): Promise<void>
   queueStatus(name: string): Promise<QueueStatus | undefined>
-  untilQueue(name: string, state: QueueStatus['state']): Promise<QueueStatus>
+  untilQueue(name: string, state: QueueStatus['state'], timeoutMs?: number): Promise<QueueStatus>
   pipeline(): Promise<Pipeline>
   patchPipeline(spec: object): Promise<void>
   removePipeline(): Promise<void>
@@ -277,13 +277,13 @@ export async function openBed(transport: Transport, name: string, options: Apply
     async queueStatus(of) {
       return (await request<TableBackfill>(transport, 'GET', backfillPath(of))).status?.queue
     },
-    untilQueue: (of, state) =>
+    untilQueue: (of, state, timeoutMs = 30_000) =>
       until(
         async () => {
           const found = await bed.queueStatus(of)
           return found?.state === state ? found : undefined
         },
-        { what: `${of}: ${state}`, timeoutMs: 30_000 },
+        { what: `${of}: ${state}`, timeoutMs },
       ),
     pipeline: () => request<Pipeline>(transport, 'GET', pipelinePath),
     async patchPipeline(spec) {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { query } from '../../hack/services/postgres.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
+import type { LedgerTable } from '../../workers/destination/ledger.ts'
 import { type ApplyBed, type ApplyOptions, hold, never, openBed } from './apply-fixture.ts'
 import { define } from './destination-postgres-fixture.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
@@ -136,6 +137,61 @@ describe('a hold', () => {
     await bed.untilBackfill(cancelled, 'closed')
     await bed.untilBackfill('11111111-0000-0000-0000-000000000000', 'closed')
     expect(await bed.untilQueue('b', 'Closed')).toMatchObject({ code: 'Cancelled' })
+  })
+})
+
+describe('a hold whose copy goes on for hours', () => {
+  const rejoined = { control: 'join', lsn: '0/B10' } as const
+  const retyped = { control: 'changed', code: 'TableChanged', message: 'column v was rewritten' } as const
+  it.each([
+    [
+      'a gap',
+      'SlotLost',
+      (bed: ApplyBed) =>
+        bed.control(0x50, { control: 'gap', code: 'SlotLost', message: 'dropped' }, { epoch: 2 }),
+    ],
+    ['a table that was out of the publication', 'PublicationChanged', (bed) => bed.control(0xb00, rejoined)],
+    ['a change that rows do not show', 'TableChanged', (bed) => bed.control(0xb00, retyped)],
+    [
+      'a topic that was made anew',
+      'QueueLost',
+      (bed) => bed.rows(0xb00, [['i', 2, ['3', 'three']]], { incarnation: 'other' }),
+    ],
+    ['records that were deleted', 'QueueLost', (bed) => bed.queue.deleteBefore(bed.topic(), 4n, never)],
+    [
+      "the table's row in the ledger that was deleted",
+      'LedgerChanged',
+      async (bed) => void (await query(bed.destinationUrl, 'delete from millrace.tables')),
+    ],
+    [
+      'its own row in the ledger that was deleted',
+      'LedgerChanged',
+      async (bed) => void (await query(bed.destinationUrl, 'delete from millrace.backfills')),
+    ],
+  ] as [string, string, (bed: ApplyBed) => Promise<void>][])(
+    'is ended at once by %s (R22): %s',
+    async (what, code, lose) => {
+      const { bed, uid } = await openHeld(`held_${what.replaceAll(/\W/g, '_').slice(0, 24)}`, 'Truncate')
+      await lose(bed)
+      expect(await bed.untilQueue('b', 'Closed', 60_000)).toMatchObject({ code, historyComplete: false })
+      expect(await bed.untilBackfill(uid, 'closed')).toMatchObject({ closeCode: code })
+      const told = (row: LedgerTable) => row.needsEmptying && row.stopCode === code
+      expect(await bed.untilLedger('told', told)).toMatchObject({ heldBy: '' })
+    },
+  )
+
+  it('is not ended by what was passed before it, nor by watermarks and marks', async () => {
+    const { bed, uid } = await openHeld('held_on', 'Truncate')
+    // Written again by a capture that went back (R15).
+    await bed.control(0x100, { control: 'join', lsn: '0/110' })
+    await bed.control(0x900, hold(uid, 'b', 'Truncate'))
+    await bed.control(0xb00, { control: 'mark', lsn: '0/B10' })
+    // In records of a few bytes, none of which holds a whole line.
+    await bed.rows(0xc00, [['i', 2, ['3', '{"control":"gap"}']]], { partBytes: 20 })
+    await bed.copy(uid, KV, ['1\tone'])
+    await bed.control(0xd00, { control: 'release', lsn: '0/D10', uid })
+    await bed.untilQueue('b', 'Drained')
+    expect(await bed.contents()).toEqual(['(1,one)', '(2,behind)', '(3,"{""control"":""gap""}")'])
   })
 })
 

@@ -543,6 +543,12 @@ const GAPS: readonly Mutant[] = [
   },
   {
     rule: 'R22',
+    without: 'looking for a gap while the copy is still made',
+    edits: edit('workers/apply/ahead.ts', ['    find({ why: whyEnded(line), facts })\n', '']),
+    killer: integration('apply-hold', 'is ended at once by a gap'),
+  },
+  {
+    rule: 'R22',
     without: 'ending a copy whose hold went with the log of another timeline',
     edits: edit('workers/source/scan-server.ts', [
       'if (logEnd >= holdLSN) return',

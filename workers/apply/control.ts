@@ -3,7 +3,15 @@ import type { ControlLine, HoldLine, ReleaseLine } from '../queue/format.ts'
 import { parseLSN } from '../source/lsn.ts'
 import type { Position } from '../source/position.ts'
 import type { ApplyEnv } from './env.ts'
-import { controlFacts, DRAINED, endsDraining, type FactChange, REJOINED, stopFacts } from './facts.ts'
+import {
+  controlFacts,
+  DRAINED,
+  endsDraining,
+  type FactChange,
+  queueLost,
+  stopFacts,
+  whyEnded,
+} from './facts.ts'
 import { type Ending, judgeHold, judgeKnownHold } from './hold.ts'
 import type { TableState } from './state.ts'
 import type { StreamEnd } from './stream.ts'
@@ -157,11 +165,11 @@ export function passControl(context: ControlContext) {
 
     /** Records are gone that were not applied (rule R24): the table stops. */
     async lost(what: string, nextOffset: bigint, incarnation: string | undefined): Promise<StreamEnd> {
-      const message = `${what}: changes that were not applied are lost; apply a TableBackfill with destinationTable Truncate or Drop`
+      const why = queueLost(what)
       env.log.error({ table: state.label, reason: what }, 'Queue lost')
-      const closed = await endDraining(env, state, { code: 'QueueLost', message }, signal)
+      const closed = await endDraining(env, state, why, signal)
       const row = context.row()
-      const facts = row.state === 'stopped' ? {} : stopFacts('QueueLost', message)
+      const facts = row.state === 'stopped' ? {} : stopFacts(why.code, why.message)
       const place = { nextOffset, incarnation: incarnation ?? (nextOffset === 0n ? '' : row.incarnation) }
       context.takeFacts()
       context.setRow(await ledger.updateTable(row, { ...facts, ...place }, signal))
@@ -195,10 +203,4 @@ export function passControl(context: ControlContext) {
     entry.written += 1
     return true
   }
-}
-
-function whyEnded(line: ControlLine): Ending {
-  if (line.control === 'gap' || line.control === 'changed') return { code: line.code, message: line.message }
-  if (line.control === 'join') return { code: 'PublicationChanged', message: REJOINED }
-  return { code: 'Cancelled', message: 'the table left the publication' }
 }

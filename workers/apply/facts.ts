@@ -1,6 +1,8 @@
 import type { LedgerTable, LedgerTableFacts } from '../destination/ledger.ts'
 import type { ControlLine } from '../queue/format.ts'
+import type { TopicOffsets } from '../queue/queue.ts'
 import { comparePositions, type Position } from '../source/position.ts'
+import type { Ending } from './hold.ts'
 
 /** Facts of a table's ledger row that change beside its place. */
 export type FactChange = Partial<
@@ -82,4 +84,27 @@ export function endsDraining(line: ControlLine, table: LedgerTable): boolean {
   if (table.state === 'stopped') return false
   if (line.control === 'join') return joinFacts(table).needsEmptying === true
   return line.control === 'gap' || line.control === 'changed' || line.control === 'leave'
+}
+
+/** What is said of records that are gone before they were applied (rule R24). */
+export function queueLost(what: string): Ending {
+  const message = `${what}: changes that were not applied are lost; apply a TableBackfill with destinationTable Truncate or Drop`
+  return { code: 'QueueLost', message }
+}
+
+/** @param offsets what the topic has; undefined = it is gone */
+export function offsetGone(topic: string, wanted: bigint, offsets: TopicOffsets | undefined): string {
+  const holds = offsets ? `it holds ${offsets.earliest} to ${offsets.end}` : 'it is gone'
+  return `topic ${topic} has no offset ${wanted} (${holds})`
+}
+
+export function topicRemade(topic: string): string {
+  return `topic ${topic} was deleted and made anew`
+}
+
+/** Why a copy is worthless that a control line ends. */
+export function whyEnded(line: ControlLine): Ending {
+  if (line.control === 'gap' || line.control === 'changed') return { code: line.code, message: line.message }
+  if (line.control === 'join') return { code: 'PublicationChanged', message: REJOINED }
+  return { code: 'Cancelled', message: 'the table left the publication' }
 }

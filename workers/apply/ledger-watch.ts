@@ -54,13 +54,18 @@ export async function watchLedger(
       const { label, row: known } = state
       const mark = before.get(label)
       // Somebody is at work on it: the next look will do.
-      if (known?.heldBy !== '' || known.state === 'left' || mark !== markOf(state)) {
+      if (!known || known.state === 'left' || mark !== markOf(state)) {
         baselines.delete(label)
         continue
       }
       const row = rows.get(label)
       if (!row) {
         worker.failed(new MillraceError('LedgerConflict', `the ledger has no row of table ${label} any more`))
+        continue
+      }
+      // What its backfill does to the table and to the row is not known here.
+      if (known.heldBy !== '') {
+        baselines.delete(label)
         continue
       }
       // Another pod has written it, and perhaps the table. This one takes it up when it has to.

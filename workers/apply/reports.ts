@@ -40,7 +40,7 @@ function describe(
 ): { state: ApplyState; code?: string; message?: string } {
   const { row, paused, waiting } = state
   if (error) return { state: 'Failed', code: error.code, message: cutMessage(error.message) }
-  if (row?.heldBy) return { state: 'Held' }
+  if (row?.heldBy) return { state: 'Held', ...(waiting !== undefined && { message: waiting }) }
   if (paused) return { state: 'Paused' }
   if (row?.state === 'stopped') {
     return { state: 'Stopped', code: row.stopCode, message: cutMessage(row.stopMessage) }

@@ -9,7 +9,7 @@ import { createBell } from './bell.ts'
 import { chooseLayout } from './choose-layout.ts'
 import { type ControlContext, passControl } from './control.ts'
 import type { ApplyEnv } from './env.ts'
-import { type FactChange, placeAfter } from './facts.ts'
+import { type FactChange, offsetGone, placeAfter, topicRemade } from './facts.ts'
 import type { Layout } from './layout.ts'
 import type { TableState } from './state.ts'
 import { parseVisibility, type Visibility, wasSeen } from './visibility.ts'
@@ -186,7 +186,7 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
     const { incarnation } = writer.row()
     if (incarnation !== '' && next.inc !== incarnation) {
       await barrier(signal)
-      const what = `topic ${topic} was deleted and made anew`
+      const what = topicRemade(topic)
       return await passControl(control(run, signal)).lost(what, doneOffset, next.inc)
     }
     if (incarnation === '') facts = { ...facts, incarnation: next.inc }
@@ -294,9 +294,8 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
     }
     if (lost) {
       const { wanted, offsets } = lost
-      const holds = offsets ? `it holds ${offsets.earliest} to ${offsets.end}` : 'it is gone'
       await barrier(signal)
-      const what = `topic ${topic} has no offset ${wanted} (${holds})`
+      const what = offsetGone(topic, wanted, offsets)
       return await passControl(control(undefined, signal)).lost(what, offsets?.earliest ?? 0n, undefined)
     }
     if (writer.due(isAtEnd()) <= performance.now()) write(signal)

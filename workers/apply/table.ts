@@ -6,12 +6,14 @@ import type { QueueRecord, TopicOffsets } from '../queue/queue.ts'
 import { tableTopic } from '../queue/topics.ts'
 import { comparePositions, ORIGIN } from '../source/position.ts'
 import type { TableName } from '../source/table.ts'
+import { type Ahead, lookAhead } from './ahead.ts'
 import { createBell } from './bell.ts'
 import { endDraining } from './control.ts'
 import { type ApplyEnv, listedTable } from './env.ts'
 import { LEFT, lostFacts, stopFacts } from './facts.ts'
 import { waitForHoldEnd } from './hold-wait.ts'
 import { LEDGER_ROW_GONE } from './ledger-check.ts'
+import { endOrphans, freeHeld } from './orphans.ts'
 import { tellSlow } from './slow.ts'
 import { createState, type TableState, takeRow } from './state.ts'
 import { createStream, type Stream } from './stream.ts'
@@ -57,6 +59,7 @@ export function startTable(
   let known = facts
   const bell = createBell()
   let stream: Stream | undefined
+  let ahead: Ahead | undefined
   state.row = facts?.row
 
   const isListed = () => listedTable(env.spec(), table) !== undefined
@@ -90,7 +93,7 @@ export function startTable(
     let row = await tellSlow(env, state, openRow())
     takeRow(state, row)
     if (!row) return
-    await tellSlow(env, state, findDraining())
+    row = await endOrphans(env, state, row, await tellSlow(env, state, findBackfills()), signal)
     known = undefined
     for (;;) {
       if (env.isDeleting()) {
@@ -99,9 +102,11 @@ export function startTable(
         continue
       }
       if (row.heldBy !== '') {
-        await waitForHoldEnd(env, state, row, bell, signal)
+        const { heldBy } = row
+        await waitHeld(row)
         row = await reload()
         if (!row) return
+        if (row.heldBy === heldBy) row = await freeHeld(env, state, row, signal)
         continue
       }
       if (!isListed() && row.state === 'left') {
@@ -129,15 +134,26 @@ export function startTable(
     }
   }
 
+  async function waitHeld(row: LedgerTable): Promise<void> {
+    ahead = lookAhead(env, state, row, bell.ring)
+    try {
+      await waitForHoldEnd(env, state, row, ahead, bell, signal)
+    } finally {
+      ahead.close()
+      ahead = undefined
+    }
+  }
+
   async function reload(): Promise<LedgerTable | undefined> {
     takeRow(state, await ledger.readTable(table, signal))
     return state.row
   }
 
-  async function findDraining(): Promise<void> {
+  async function findBackfills(): Promise<readonly LedgerBackfill[]> {
     const own = known ? known.backfills : await ledger.readBackfills(table, signal)
     for (const backfill of own) env.sawBackfill(backfill)
     state.draining = own.filter((backfill) => backfill.state === 'copied')
+    return own
   }
 
   /** Offset to begin at; undefined when the topic is not there yet, after a while. */
@@ -188,7 +204,7 @@ export function startTable(
   async function giveUp(row: LedgerTable): Promise<boolean> {
     const scope = await env.freshScope(table, signal)
     if (!scope.deleting) return false
-    if (row.heldBy !== '') await waitForHoldEnd(env, state, row, bell, signal)
+    if (row.heldBy !== '') await waitHeld(row)
     const now = await reload()
     if (now) {
       await emptyTopic(now.topic)
@@ -261,10 +277,10 @@ export function startTable(
   return {
     state,
     topic,
-    push: (record) => stream?.push(record),
+    push: (record) => (stream ?? ahead)?.push(record),
     reached: (end) => stream?.reached(end),
-    lost: (wanted, offsets) => stream?.lost(wanted, offsets),
-    failed: (error) => stream?.failed(error),
+    lost: (wanted, offsets) => (stream ?? ahead)?.lost(wanted, offsets),
+    failed: (error) => (stream ?? ahead)?.failed(error),
     wake() {
       bell.ring()
       stream?.wake()

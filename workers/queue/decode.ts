@@ -38,7 +38,8 @@ export function* readRun(value: Buffer, where: string): Generator<RunEntry, void
   }
 }
 
-function readLine(value: Buffer, start: number, end: number, where: string): RunEntry {
+/** Reads one line, without its newline. Throws as `readRun` does. */
+export function readLine(value: Buffer, start: number, end: number, where: string): RunEntry {
   const parsed = parse(value, start, end, where)
   if (value[start] === ROW) return { kind: 'row', line: parsed as RowLine, bytes: end - start + 1 }
   const line = parsed as Partial<Header> & Partial<TransactionLine> & Partial<ControlLine>

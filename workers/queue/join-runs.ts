@@ -100,7 +100,8 @@ export function createRunJoiner(): RunJoiner {
   }
 }
 
-function readPart(record: QueueRecord): { run: string; index: number; count: number } | undefined {
+/** Which part of which run a record is; undefined: a whole one. Throws `Internal` when its header says neither. */
+export function readPart(record: QueueRecord): { run: string; index: number; count: number } | undefined {
   const header = record.headers[PART_HEADER]
   if (header === undefined) return undefined
   const match = /^(\d+)\/(\d+)$/.exec(header)
