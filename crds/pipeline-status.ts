@@ -62,6 +62,19 @@ const capture = object(
     ),
     timeline: count('Timeline of the source; changes when a replica is promoted.'),
     epoch: count('Counts the gaps; positions are compared within one epoch.'),
+    gap: optional(
+      object(
+        {
+          epoch: integer({ description: 'The epoch that it began.', min: 0 }),
+          code: code('What was lost, as one word for machines.'),
+          message: message('What was lost, and what to do.'),
+        },
+        {
+          description:
+            'The last gap that concerned all tables. A table whose epoch is an older one has not come to it yet.',
+        },
+      ),
+    ),
     confirmedLSN: lsn('Up to here the log is in the queue, and the source may forget it.'),
     retainedWALBytes: count('Bytes of log that the source keeps for the slot.'),
     tables: optional(
@@ -84,6 +97,7 @@ const applied = object(
     ),
     message: message('Why it is not Streaming, and what to do.'),
     lagSeconds: count('How far the destination is behind the source.'),
+    epoch: count('Epoch of the last change that is in the destination; absent before the first.'),
     needsEmptying: optional(
       boolean({
         description:

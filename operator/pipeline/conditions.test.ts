@@ -156,6 +156,7 @@ describe('conditions of the parts', () => {
 
 describe('GapFree', () => {
   const table = { schema: 's', name: 't', state: 'Streaming', historyComplete: true } as const
+  const gap = { epoch: 2, code: 'SourceChanged', message: 'promoted' }
   const gapFree = (given: Parameters<typeof conditions>[0]) => {
     const found = conditions(given).find(({ type }) => type === 'GapFree')
     return `${found?.status} ${found?.reason} ${found?.message}`
@@ -176,6 +177,29 @@ describe('GapFree', () => {
       'says so without a code too',
       { status: { apply: { tables: [{ ...table, needsEmptying: true }] } } },
       /^False ChangesLost s\.t: ChangesLost\. spec\.onGap is Backfill: they are emptied/,
+    ],
+    [
+      'names what capture has found while apply does not come to it',
+      {
+        status: { capture: { epoch: 2, gap }, apply: { tables: [{ ...table, epoch: 1 }] } },
+        spec: { state: 'Paused' },
+      },
+      /^False SourceChanged s\.t: SourceChanged: promoted\. /,
+    ],
+    [
+      'tells that there is a gap of which capture could not tell more',
+      { status: { capture: { epoch: 3, gap }, apply: { tables: [{ ...table, epoch: 2 }] } } },
+      /^False ChangesLost s\.t: ChangesLost\. /,
+    ],
+    [
+      'leaves it to apply once that has come to it',
+      { status: { capture: { epoch: 2, gap }, apply: { tables: [{ ...table, epoch: 2 }] } } },
+      /^True NoGap $/,
+    ],
+    [
+      'has none for a table of which nothing was applied',
+      { status: { capture: { epoch: 2, gap }, apply: { tables: [table] } } },
+      /^True NoGap $/,
     ],
   ])('%s', (_, given, expected) => {
     expect(gapFree(given)).toMatch(expected)

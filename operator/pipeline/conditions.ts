@@ -3,6 +3,7 @@ import type { Pipeline, Problem } from '../../crds/pipeline.ts'
 import type { NewCondition } from '../conditions.ts'
 import { tableKey } from '../context.ts'
 import type { WorkloadState } from '../pods/problems.ts'
+import { tableGaps } from './gaps.ts'
 import type { TableView } from './tables.ts'
 
 export interface ConditionFacts {
@@ -44,13 +45,15 @@ function gapCondition({ pipeline, tables }: ConditionFacts): NewCondition {
     ({ type: 'GapFree' satisfies PipelineConditionType, status, reason, message }) as const
   const reported = pipeline.status?.apply?.tables
   if (!reported) return condition('Unknown', 'NotReported' satisfies PartReason, 'apply has not reported yet')
-  const doubtful = new Map(reported.filter((one) => one.needsEmptying).map((one) => [tableKey(one), one]))
-  const hit = tables.filter(({ status }) => doubtful.has(tableKey(status)))
-  if (hit.length === 0) return condition('True', 'NoGap' satisfies GapReason, '')
-  const code = hit.map(({ status }) => doubtful.get(tableKey(status))?.code).find((one) => one !== undefined)
-  const shown = hit.slice(0, MOST_NAMED).map(({ status }) => {
-    const { code: why, message } = doubtful.get(tableKey(status)) ?? {}
-    return `${status.schema}.${status.name}: ${why ?? 'ChangesLost'}${message ? `: ${message}` : ''}`
+  const gaps = tableGaps(pipeline)
+  const hit = tables.flatMap(({ status }) => {
+    const gap = gaps.get(tableKey(status))
+    return gap ? [{ status, gap }] : []
+  })
+  const [first] = hit
+  if (!first) return condition('True', 'NoGap' satisfies GapReason, '')
+  const shown = hit.slice(0, MOST_NAMED).map(({ status, gap: { code, message } }) => {
+    return `${status.schema}.${status.name}: ${code}${message ? `: ${message}` : ''}`
   })
   const more = hit.length > shown.length ? `; and ${hit.length - shown.length} more` : ''
   const policy =
@@ -59,7 +62,7 @@ function gapCondition({ pipeline, tables }: ConditionFacts): NewCondition {
       : 'spec.onGap is Halt: create a TableBackfill with destinationTable Truncate or Drop for each'
   return condition(
     'False',
-    code ?? ('ChangesLost' satisfies GapReason),
+    hit.find(({ gap }) => gap.code !== 'ChangesLost')?.gap.code ?? first.gap.code,
     `${shown.join('; ')}${more}. ${policy}`,
   )
 }

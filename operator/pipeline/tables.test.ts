@@ -9,9 +9,11 @@ interface Given {
   applied?: Partial<AppliedTable>
   phases?: BackfillPhase[]
   problem?: string
+  /** Of capture; above 1 it began with a gap. */
+  epoch?: number
 }
 
-function view({ spec, applied, phases = [], problem }: Given) {
+function view({ spec, applied, phases = [], problem, epoch }: Given) {
   const name = { schema: 'public', name: 'orders' }
   const problems: Problem[] = problem
     ? [{ component: 'Table', code: 'TableNotFound', message: problem, table: name }]
@@ -20,7 +22,10 @@ function view({ spec, applied, phases = [], problem }: Given) {
     pipeline(
       { tables: [table('orders')], ...spec },
       {
-        capture: { problems },
+        capture: {
+          problems,
+          ...(epoch && { epoch, gap: { epoch, code: 'SourceChanged', message: 'promoted' } }),
+        },
         apply: { tables: applied ? [{ ...name, state: 'Streaming', ...applied }] : [] },
       },
     ),
@@ -105,6 +110,18 @@ describe('tableViews', () => {
       'type changed',
     ],
     ['a problem', { problem: 'no such table' }, 'Failed failed', 'no such table'],
+    [
+      'lost changes that only capture knows of',
+      { applied: { ...complete, epoch: 1 }, epoch: 2 },
+      'Pending',
+      'promoted; apply has not come to it yet',
+    ],
+    [
+      'lost changes of a paused Pipeline',
+      { applied: { ...complete, epoch: 1 }, epoch: 2, spec: { state: 'Paused' } },
+      'Paused',
+      'spec.state is Paused; promoted',
+    ],
     ['lost changes', { applied: { ...complete, needsEmptying: true } }, 'Pending', /about to be created/],
     [
       'lost changes and a person to ask',

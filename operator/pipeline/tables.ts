@@ -10,6 +10,7 @@ import type { TableBackfill } from '../../crds/table-backfill.ts'
 import { isTerminal, isVerification } from '../backfill/facts.ts'
 import { cut } from '../conditions.ts'
 import { tableKey } from '../context.ts'
+import { type TableGap, tableGaps } from './gaps.ts'
 import { tableProblems } from './plan-backfills.ts'
 
 /** A table as status shows it, and whether it keeps the Pipeline from being ready. */
@@ -32,6 +33,7 @@ export function tableViews(
     tableProblems(pipeline).flatMap((problem) => (problem.table ? [[tableKey(problem.table), problem]] : [])),
   )
   const copies = backfills.filter((backfill) => !isVerification(backfill))
+  const gaps = tableGaps(pipeline)
   const ofTable = Map.groupBy(copies, (backfill) => tableKey(backfill.spec.table))
   return pipeline.spec.tables.map((table) => {
     const key = tableKey(table)
@@ -41,8 +43,9 @@ export function tableViews(
     const active = own.findLast((one) => !isTerminal(one.status?.phase) && one.status?.phase !== 'Queued')
     const current = active ?? own.find((one) => !isTerminal(one.status?.phase)) ?? latest
     const problem = problems.get(key)
-    const { state, message, failed } = stateOf(pipeline, table, known, problem?.message, current)
-    const wrong = problem?.code ?? known?.code ?? (known?.needsEmptying ? 'ChangesLost' : undefined)
+    const gap = gaps.get(key)
+    const { state, message, failed } = stateOf(pipeline, table, known, problem?.message, current, gap)
+    const wrong = problem?.code ?? known?.code ?? gap?.code
     const { historyComplete } = known ?? {}
     const made = initial.get(key)
     const going = state === 'Backfilling' || state === 'Queued' || state === 'Draining'
@@ -69,18 +72,24 @@ interface Stand {
   readonly failed: boolean
 }
 
+const LOST = 'changes were lost, so rows may be wrong'
+
 function stateOf(
   pipeline: Pipeline,
   table: PipelineTable,
   known: AppliedTable | undefined,
   problem: string | undefined,
   backfill: TableBackfill | undefined,
+  gap: TableGap | undefined,
 ): Stand {
   const stand = (state: TableState, message?: string, failed = false): Stand => ({ state, message, failed })
   const { state } = pipeline.spec
   const phase = backfill?.status?.phase ?? (backfill ? 'Queued' : undefined)
   const about = backfill && `${backfill.metadata.name}: ${backfill.status?.message ?? 'new'}`
-  if (state !== 'Running') return stand('Paused', `spec.state is ${state}`)
+  if (state !== 'Running') {
+    const why = gap && `; ${gap.message ?? LOST}`
+    return stand('Paused', `spec.state is ${state}${why ?? ''}`)
+  }
   if (problem !== undefined) return stand('Failed', problem, true)
   // A backfill under way may be what mends a stopped table, so it comes before that; one that drains cannot be.
   if (phase === 'Queued') return stand('Queued', about)
@@ -92,8 +101,9 @@ function stateOf(
     return stand('Failed', known.message ?? known.code ?? 'stopped', true)
   }
   if (known.state === 'Paused') return stand('Paused', known.message)
+  if (gap?.isAhead) return stand('Pending', `${gap.message ?? LOST}; apply has not come to it yet`)
   if (known.needsEmptying === true) {
-    const why = known.message ?? 'changes were lost, so rows may be wrong'
+    const why = known.message ?? LOST
     const cure = `${why}: create a TableBackfill with destinationTable Truncate or Drop`
     return pipeline.spec.onGap === 'Backfill' && phase !== 'Failed' && phase !== 'Cancelled'
       ? stand('Pending', `${why}; its backfill is about to be created`)

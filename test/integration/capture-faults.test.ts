@@ -255,7 +255,8 @@ describe('a gap', () => {
       },
       { what: 'the slot to be dropped', timeoutMs: 20_000 },
     )
-    await bed.untilStatus('a new epoch', (status) => status.epoch === 2)
+    const { gap } = await bed.untilStatus('a new epoch', (status) => status.epoch === 2)
+    expect(gap).toMatchObject({ epoch: 2, code: 'SlotLost', message: expect.stringContaining('is gone') })
     await bed.sql('insert into t values (3, 3)')
     const events = await bed.untilEvents('t', 'the row after', (all) => all.at(-1)?.row.id === '3')
     expect(events.map((event) => event.control.control ?? event.row.id)).toEqual(['join', '1', 'gap', '3'])
@@ -270,7 +271,8 @@ describe('a gap', () => {
     await bed.sql('insert into t values (2, 2)')
     await bed.sql(`select pg_replication_slot_advance('${bed.slot}', pg_current_wal_lsn())`)
     bed.run()
-    await bed.untilStatus('a new epoch', (status) => status.epoch === 2)
+    const { gap } = await bed.untilStatus('a new epoch', (status) => status.epoch === 2)
+    expect(gap).toMatchObject({ epoch: 2, code: 'SlotLost', message: expect.stringContaining('is gone') })
     await bed.sql('insert into t values (3, 3)')
     const events = await bed.untilEvents('t', 'the row after', (all) => all.at(-1)?.row.id === '3')
     expect(events.map((event) => event.control.control ?? event.row.id)).toEqual(['join', '1', 'gap', '3'])

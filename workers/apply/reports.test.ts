@@ -66,6 +66,18 @@ describe('applyStatus', () => {
     expect(applyStatus([t], [], NOW).tables?.[0]?.unfit).toEqual([{ column: 'body', values: 3 }])
   })
 
+  it('keeps what was reported of a table that it knows nothing of yet', () => {
+    const before = { schema: 'public', state: 'Streaming', needsEmptying: true } as const
+    const { tables } = applyStatus([state('a')], [], NOW, [
+      { ...before, name: 'a' },
+      { ...before, name: 'b' },
+    ])
+    expect(tables).toEqual([
+      expect.objectContaining({ name: 'b', needsEmptying: true }),
+      expect.not.objectContaining({ needsEmptying: true }),
+    ])
+  })
+
   it('says nothing about a table that is not claimed yet, unless it cannot be', () => {
     expect(applyStatus([state('t', { row: undefined })], [], NOW)).toEqual({ tables: [] })
     const conflict = new MillraceError('DestinationConflict', 'belongs to another Pipeline')

@@ -5,6 +5,7 @@ import type { MillraceError } from '../../lib/errors.ts'
 import type { LedgerBackfill } from '../destination/ledger.ts'
 import { cutMessage, toProblem } from '../runtime/problems.ts'
 import { formatLSN } from '../source/lsn.ts'
+import { tableLabel } from '../source/table.ts'
 import { lagSeconds, type TableState } from './state.ts'
 
 /** A failure that passed at once is not worth a person's attention. */
@@ -28,6 +29,7 @@ export function appliedTable(state: TableState, now: number): AppliedTable | und
     ...names,
     ...describe(state, error),
     ...(lag !== undefined && { lagSeconds: roundLag(lag) }),
+    ...(row.position.epoch > 0 && { epoch: row.position.epoch }),
     ...(row.needsEmptying && { needsEmptying: true }),
     historyComplete: row.historyComplete,
     ...(unfit && { unfit }),
@@ -56,11 +58,16 @@ function reportable({ error, failures }: TableState): MillraceError | undefined 
   return error.retryable && failures < FAILURES_BEFORE_REPORT ? undefined : error
 }
 
-/** `status.apply`: each problem once, however many tables it has hit. */
+/**
+ * `status.apply`: each problem once, however many tables it has hit.
+ *
+ * @param before tables as an earlier process has reported them, while this one has not read the ledger: what was lost stays lost
+ */
 export function applyStatus(
   states: Iterable<TableState>,
   general: readonly MillraceError[],
   now: number,
+  before: readonly AppliedTable[] = [],
 ): ApplyStatus {
   const all = [...states].sort((a, b) => (a.label < b.label ? -1 : 1))
   const problems = new Map<string, Problem>()
@@ -74,7 +81,11 @@ export function applyStatus(
     const error = reportable(state)
     if (error) add(toProblem(error, { table: state.table }))
   }
-  const tables = all.flatMap((state) => appliedTable(state, now) ?? [])
+  const known = new Set(all.map(({ label }) => label))
+  const tables = [
+    ...before.filter((table) => !known.has(tableLabel(table))),
+    ...all.flatMap((state) => appliedTable(state, now) ?? []),
+  ]
   return { tables, ...(problems.size > 0 && { problems: [...problems.values()].slice(0, 1000) }) }
 }
 

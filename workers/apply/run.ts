@@ -29,11 +29,13 @@ export async function runApply(context: ApplyInput): Promise<void> {
   watch.done.catch(() => {})
   const tables = new Map<string, TableState>()
   const problems = new Map<string, MillraceError>()
+  let isOpened = false
   const status = createStatusKeeper({
     kube,
     env,
     log,
     states: () => tables.values(),
+    before: () => (isOpened ? [] : (watch.pipeline()?.status?.apply?.tables ?? [])),
     backfills: watch.backfills,
     problems: () => [...problems.values()],
   })
@@ -42,7 +44,10 @@ export async function runApply(context: ApplyInput): Promise<void> {
   try {
     await Promise.race([watch.ready, aborted(stop)])
     if (stop.aborted) return
-    const session = { ...context, watch, status, tables, problems, metrics }
+    const onOpened = () => {
+      isOpened = true
+    }
+    const session = { ...context, watch, status, tables, problems, metrics, onOpened }
     await Promise.race([watch.done, persist(session)])
     await status.close(AbortSignal.timeout(FAREWELL))
   } finally {
@@ -59,6 +64,8 @@ export interface SessionContext extends Omit<ApplyInput, 'metrics'> {
   /** What is wrong apart from single tables, by what it is about. */
   readonly problems: Map<string, MillraceError>
   readonly metrics: ReturnType<typeof createMetrics>
+  /** To be called once `tables` has all that the ledger has. */
+  readonly onOpened: () => void
 }
 
 /** One session after the other: another one begins when the Pipeline names other servers. Resolves when asked to stop. */

@@ -197,6 +197,7 @@ export async function runSession(
     status.changed(true)
     isOpen = true
     startMissing(known, locked)
+    context.onOpened()
     context.health.setReady(true)
     context.health.addLivenessCheck('dispatcher', () => {
       const silent = over.signal.aborted ? 0 : dispatcher.sinceRound()

@@ -1,3 +1,4 @@
+import type { AppliedTable } from '../../crds/pipeline.ts'
 import type { TableBackfill } from '../../crds/table-backfill.ts'
 import type { MillraceError } from '../../lib/errors.ts'
 import type { KubeApi } from '../../lib/kube/api.ts'
@@ -25,6 +26,8 @@ export interface StatusSources {
   readonly env: Pick<WorkerEnvironment, 'namespace' | 'pipeline' | 'pipelineUid'>
   readonly log: Logger
   states(): Iterable<TableState>
+  /** What an earlier process has reported of tables that this one knows nothing of yet. */
+  before(): readonly AppliedTable[]
   /** Those of the Pipeline, as last seen. */
   backfills(): readonly TableBackfill[]
   /** What is wrong apart from tables. */
@@ -71,7 +74,7 @@ export function createStatusKeeper(sources: StatusSources): StatusKeeper {
     atOnce = undefined
     const now = Date.now()
     const states = [...sources.states()]
-    own.set({ apply: applyStatus(states, sources.problems(), now) }, { urgent })
+    own.set({ apply: applyStatus(states, sources.problems(), now, sources.before()) }, { urgent })
     const present = new Set<string>()
     for (const object of sources.backfills()) {
       const { uid = '', name } = object.metadata

@@ -5,6 +5,7 @@ import type { Logger } from '../../lib/log.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { Queue } from '../queue/queue.ts'
 import { captureTopic } from '../queue/topics.ts'
+import { cutMessage } from '../runtime/problems.ts'
 import type { PostgresTarget } from '../source/connect.ts'
 import { formatLSN } from '../source/lsn.ts'
 import type { SourceNames } from '../source/publication.ts'
@@ -140,6 +141,8 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
     if (start.gap) {
       log.error({ code: start.gap.code, reason: start.gap.message, epoch }, 'Changes are missing')
       metrics.gap(start.gap.code)
+      // Apply tells it too, but may not run, or may not reach the destination.
+      report.facts({ epoch, gap: { epoch, code: start.gap.code, message: cutMessage(start.gap.message) } })
       const line = { control: 'gap', ...start.gap } as const
       await around('capture.gap', () => writeBreak(line, start.tables, parts, signal))
     } else if (start.anew) {
