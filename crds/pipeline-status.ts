@@ -98,6 +98,9 @@ const applied = object(
     message: message('Why it is not Streaming, and what to do.'),
     lagSeconds: count('How far the destination is behind the source.'),
     epoch: count('Epoch of the last change that is in the destination; absent before the first.'),
+    gap: optional(
+      code('What was lost, as one word for machines, until the table has been emptied, copied and drained.'),
+    ),
     needsEmptying: optional(
       boolean({
         description:

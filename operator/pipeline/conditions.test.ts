@@ -179,6 +179,20 @@ describe('GapFree', () => {
       /^False ChangesLost s\.t: ChangesLost\. spec\.onGap is Backfill: they are emptied/,
     ],
     [
+      'stays until the table is copied and drained',
+      { status: { apply: { tables: [{ ...table, gap: 'SlotLost', code: 'SlotLost', message: 'gone' }] } } },
+      /^False SlotLost s\.t: SlotLost: gone\. /,
+    ],
+    [
+      'keeps its name while something else is wrong',
+      {
+        status: {
+          apply: { tables: [{ ...table, gap: 'SlotLost', code: 'ValueRejected', message: 'no' }] },
+        },
+      },
+      /^False SlotLost s\.t: SlotLost\. /,
+    ],
+    [
       'names what capture has found while apply does not come to it',
       {
         status: { capture: { epoch: 2, gap }, apply: { tables: [{ ...table, epoch: 1 }] } },

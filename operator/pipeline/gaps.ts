@@ -27,7 +27,13 @@ export function tableGaps({ status }: Pipeline): Map<string, TableGap> {
   return found
 }
 
-function recordedGap({ needsEmptying, code, message }: AppliedTable): TableGap | undefined {
-  if (!needsEmptying) return undefined
-  return { code: code ?? ('ChangesLost' satisfies GapReason), message, isAhead: false }
+function recordedGap({ gap, needsEmptying, code, message }: AppliedTable): TableGap | undefined {
+  if (gap === undefined && !needsEmptying) return undefined
+  // The message may be about what is wrong at present.
+  const named = gap === undefined || gap === code
+  return {
+    code: gap ?? code ?? ('ChangesLost' satisfies GapReason),
+    message: named ? message : undefined,
+    isAhead: false,
+  }
 }

@@ -249,12 +249,22 @@ describe('lost changes', () => {
     await bed.control(0x90, hold(third, 'third', 'Truncate'), { epoch: 2 })
     await bed.untilQueue('third', 'Held')
     await bed.copy(third, KV, ['1\tone'])
+    // Emptied and copied, but not drained: the gap is still told.
+    await bed.untilQueue('third', 'Copied')
+    expect(await bed.ledger()).toMatchObject({ needsEmptying: false, stopCode: 'SlotLost' })
+    const reported = async () => (await bed.pipeline()).status?.apply?.tables?.[0]
+    await until(async () => (await reported())?.needsEmptying === undefined, {
+      what: 'the copy to be reported',
+      timeoutMs: 20_000,
+    })
+    expect(await reported()).toMatchObject({ gap: 'SlotLost', historyComplete: false, epoch: 2 })
     await bed.control(0xa0, { control: 'release', lsn: '0/A8', uid: third }, { epoch: 2 })
     expect(await bed.untilQueue('third', 'Drained')).toMatchObject({ historyComplete: true })
     expect(await bed.ledger()).toMatchObject({
       needsEmptying: false,
       unknownHistory: false,
       historyComplete: true,
+      stopCode: '',
     })
     expect(await bed.contents()).toEqual(['(1,one)'])
   })

@@ -224,8 +224,8 @@ export function describeLedgerTables(pods: LedgerPods): void {
       )
       expect(await pods.one.ledger.recordHeld(stopped, hold('h5', 'Truncate'), never)).toMatchObject({
         state: 'active',
-        stopCode: '',
-        stopMessage: '',
+        stopCode: 'TableChanged',
+        stopMessage: 'm',
         heldBy: 'h5',
         needsEmptying: true,
         unknownHistory: true,

@@ -66,7 +66,17 @@ export function stopFacts(code: string, message: string): FactChange {
 }
 
 /** A drained backfill leaves a table of which everything is known. */
-export const DRAINED: FactChange = { unknownHistory: false, historyComplete: true }
+export const DRAINED: FactChange = {
+  unknownHistory: false,
+  historyComplete: true,
+  stopCode: '',
+  stopMessage: '',
+}
+
+/** Changes were lost, and no backfill has made that good: one that has only emptied the table has not. */
+export function hasGap({ stopCode, needsEmptying, historyComplete }: LedgerTable): boolean {
+  return needsEmptying || (stopCode !== '' && !historyComplete)
+}
 
 /**
  * The table's position once a control line is passed; undefined: it was passed before (rule R15).

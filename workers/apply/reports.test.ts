@@ -17,6 +17,7 @@ const state = (name: string, changes: Partial<TableState> = {}): TableState => (
   ...changes,
 })
 
+const slotLost = { stopCode: 'SlotLost', stopMessage: 'gone', historyComplete: false }
 const lost = new MillraceError('DestinationUnavailable', 'no connection', {
   field: 'spec.destination.postgres',
 })
@@ -45,6 +46,26 @@ describe('applyStatus', () => {
       },
       { state: 'Stopped', code: 'TableChanged', message: 'renamed', needsEmptying: true },
     ],
+    [
+      'held to be mended',
+      { row: { ...row, ...slotLost, heldBy: 'u', needsEmptying: true } },
+      { state: 'Held', code: 'SlotLost', message: 'gone', gap: 'SlotLost', needsEmptying: true },
+    ],
+    [
+      'paused before that',
+      { row: { ...row, ...slotLost, needsEmptying: true }, paused: true },
+      { state: 'Paused', code: 'SlotLost', message: 'gone', gap: 'SlotLost' },
+    ],
+    [
+      'emptied, and not copied and drained yet',
+      { row: { ...row, ...slotLost } },
+      { state: 'Streaming', code: 'SlotLost', message: 'gone', gap: 'SlotLost', historyComplete: false },
+    ],
+    [
+      'failing meanwhile',
+      { row: { ...row, ...slotLost }, error: rejected, failures: 1 },
+      { state: 'Failed', code: 'ValueRejected', gap: 'SlotLost' },
+    ],
     ['failed for good', { error: rejected, failures: 1 }, { state: 'Failed', code: 'ValueRejected' }],
     ['failed once', { error: lost, failures: 1 }, { state: 'Streaming' }],
     ['failed again', { error: lost, failures: 2 }, { state: 'Failed', code: 'DestinationUnavailable' }],
@@ -57,6 +78,15 @@ describe('applyStatus', () => {
   ] as [string, Partial<TableState>, object][])('%s', (_name, changes, expected) => {
     const { tables } = applyStatus([state('t', changes)], [], NOW)
     expect(tables).toEqual([expect.objectContaining({ schema: 'public', name: 't', ...expected })])
+  })
+
+  it.each([
+    ['of a first backfill', { historyComplete: false }],
+    ['of one that was mended', { stopCode: 'SlotLost', stopMessage: 'gone' }],
+  ])('tells no gap %s', (_name, changes) => {
+    const [table] = applyStatus([state('t', { row: { ...row, ...changes } })], [], NOW).tables ?? []
+    expect(table).not.toHaveProperty('gap')
+    expect(table).not.toHaveProperty('code')
   })
 
   it('names the columns with values that did not fit', () => {

@@ -6,6 +6,7 @@ import type { LedgerBackfill } from '../destination/ledger.ts'
 import { cutMessage, toProblem } from '../runtime/problems.ts'
 import { formatLSN } from '../source/lsn.ts'
 import { tableLabel } from '../source/table.ts'
+import { hasGap } from './facts.ts'
 import { lagSeconds, type TableState } from './state.ts'
 
 /** A failure that passed at once is not worth a person's attention. */
@@ -31,6 +32,7 @@ export function appliedTable(state: TableState, now: number): AppliedTable | und
     ...(lag !== undefined && { lagSeconds: roundLag(lag) }),
     ...(row.position.epoch > 0 && { epoch: row.position.epoch }),
     ...(row.needsEmptying && { needsEmptying: true }),
+    ...(hasGap(row) && row.stopCode !== '' && { gap: row.stopCode }),
     historyComplete: row.historyComplete,
     ...(unfit && { unfit }),
   }
@@ -42,15 +44,13 @@ function describe(
 ): { state: ApplyState; code?: string; message?: string } {
   const { row, paused, waiting } = state
   if (error) return { state: 'Failed', code: error.code, message: cutMessage(error.message) }
-  if (row?.heldBy) return { state: 'Held', ...(waiting !== undefined && { message: waiting }) }
-  if (paused) return { state: 'Paused' }
-  if (row?.state === 'stopped') {
-    return { state: 'Stopped', code: row.stopCode, message: cutMessage(row.stopMessage) }
+  const why = row && row.stopCode !== '' && { code: row.stopCode, message: cutMessage(row.stopMessage) }
+  if (row?.state === 'stopped' && !row.heldBy && !paused) return { state: 'Stopped', ...why }
+  return {
+    state: row?.heldBy ? 'Held' : paused ? 'Paused' : 'Streaming',
+    ...(row && hasGap(row) && why),
+    ...(waiting !== undefined && { message: waiting }),
   }
-  if (row?.needsEmptying && row.stopCode !== '') {
-    return { state: 'Streaming', code: row.stopCode, message: cutMessage(row.stopMessage) }
-  }
-  return { state: 'Streaming', ...(waiting !== undefined && { message: waiting }) }
 }
 
 function reportable({ error, failures }: TableState): MillraceError | undefined {

@@ -38,7 +38,7 @@ export interface Ledger {
    * the table's version. The next offset stays at the hold (rule R5).
    *
    * A stopped table goes on from here (rule R21): it becomes active, and its row says that rows of unknown history may be
-   * there, that it needs emptying, and that its history is incomplete; with DoNothing that is refused with
+   * there, that it needs emptying, and that its history is incomplete, and still why; with DoNothing that is refused with
    * `ActionRefused`. A hold that is recorded already is returned as it is; `NotHeld` when its backfill is over.
    */
   recordHeld(row: LedgerTable, hold: HeldFacts, signal: AbortSignal): Promise<LedgerTable>
@@ -100,6 +100,7 @@ export interface LedgerTableFacts {
   readonly position: Position
   /** `active`, `stopped` by a change that cannot be applied (rule R21), or `left`: it is out of the publication. */
   readonly state: 'active' | 'stopped' | 'left'
+  /** What was lost, or why it stopped; stays until a drained backfill has made it good. */
   readonly stopCode: string
   readonly stopMessage: string
   /** uid of the backfill that holds the table; empty when none does. Orthogonal to `state`. */

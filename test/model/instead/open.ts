@@ -137,8 +137,6 @@ function recordHeld(row: LedgerTable, hold: HeldFacts): LedgerTable {
     row.state === 'stopped'
       ? ({
           state: 'active',
-          stopCode: '',
-          stopMessage: '',
           unknownHistory: true,
           needsEmptying: true,
           historyComplete: false,

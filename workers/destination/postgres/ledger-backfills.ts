@@ -133,8 +133,6 @@ async function recordHeld(
     row.state === 'stopped'
       ? {
           state: 'active',
-          stopCode: '',
-          stopMessage: '',
           unknownHistory: true,
           needsEmptying: true,
           historyComplete: false,

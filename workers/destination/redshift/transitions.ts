@@ -49,8 +49,6 @@ export function heldTable(row: LedgerTable, hold: HeldFacts): LedgerTable {
     row.state === 'stopped'
       ? ({
           state: 'active',
-          stopCode: '',
-          stopMessage: '',
           unknownHistory: true,
           needsEmptying: true,
           historyComplete: false,
