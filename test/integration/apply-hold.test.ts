@@ -375,6 +375,52 @@ describe('lost changes', () => {
   })
 })
 
+describe('a ledger that somebody has dropped', () => {
+  /** One row applied, nothing more to come. */
+  async function openIdle(name: string) {
+    const bed = await open(name)
+    await bed.control(0x100, { control: 'join', lsn: '0/110' })
+    await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+    const worker = bed.run()
+    await bed.untilContents(['(1,one)'])
+    await until(async () => (await bed.pipeline()).status?.apply?.tables?.[0]?.epoch === 1, {
+      what: 'the table to be reported',
+      timeoutMs: 20_000,
+    })
+    return { bed, worker }
+  }
+  const untilTold = (bed: ApplyBed) =>
+    until(async () => (await bed.pipeline()).status?.apply?.tables?.[0]?.gap === 'LedgerChanged', {
+      what: 'LedgerChanged in the status',
+      timeoutMs: 60_000,
+    })
+
+  it.each([
+    ['whole', 'drop schema millrace cascade'],
+    ['in part', 'drop table millrace.tables'],
+  ])('%s is made anew, and its tables are named although nothing is written', async (how, sql) => {
+    const { bed } = await openIdle(`dropped_${how.replace(' ', '_')}`)
+    await query(bed.destinationUrl, sql)
+    await untilTold(bed)
+    expect(await bed.ledger()).toMatchObject({ stopCode: 'LedgerChanged', needsEmptying: true })
+  })
+
+  it('while nobody looked is noticed by what was reported, whatever else was wrong', async () => {
+    const { bed, worker } = await openIdle('dropped_down')
+    await worker.stop()
+    await query(bed.destinationUrl, 'drop schema millrace cascade')
+    bed.run()
+    await untilTold(bed)
+  })
+
+  it('of its chunks alone takes along what was being copied', async () => {
+    const { bed, uid } = await openHeld('dropped_chunks', 'Truncate')
+    await query(bed.destinationUrl, 'drop table millrace.chunks')
+    expect(await bed.untilQueue('b', 'Closed', 60_000)).toMatchObject({ code: 'LedgerChanged' })
+    expect(await bed.untilBackfill(uid, 'closed')).toMatchObject({ rows: 0n })
+  })
+})
+
 describe('joining and leaving', () => {
   it('a table that joins again has rows of unknown history, and may have some that were deleted (R17, R22)', async () => {
     const bed = await open('rejoin', { tables: [{ name: 't', initialBackfill: 'Skip' }] })

@@ -36,7 +36,7 @@ export interface ApplyEnv {
   /** The same, asked of the API server at this moment (rule R8). */
   freshBackfill(name: string, signal: AbortSignal): Promise<TableBackfill | undefined>
   freshScope(table: TableName, signal: AbortSignal): Promise<Scope>
-  /** An earlier process has reported of the table that it was streamed. */
+  /** An earlier process, or session, has reported of the table that something of it is in the destination. */
   wasApplied(table: TableName): boolean
   /** A ledger row of a backfill was seen; what it says is reported in the status of its TableBackfill. */
   sawBackfill(backfill: LedgerBackfill): void

@@ -33,6 +33,9 @@ describe('judgeHold', () => {
     ['being deleted', hold(), object({}, { deletionTimestamp: 'now' }), table(), scope, /being deleted/],
     ['cancelled', hold(), object({ cancel: true }), table(), scope, /cancelled/],
     ['failed', hold(), object({}, {}, { phase: 'Failed' }), table(), scope, /Failed/],
+    ['copying', hold(), object({}, {}, { phase: 'Backfilling' }), table(), scope, 'hold'],
+    ['copied, by the status', hold(), object({}, {}, { phase: 'Draining' }), table(), scope, /Draining/],
+    ['drained, by the status', hold(), object({}, {}, { phase: 'Streaming' }), table(), scope, /Streaming/],
     ['table not listed', hold(), object(), table(), { ...scope, listed: false }, /spec.tables/],
     ['Pipeline going', hold(), object(), table(), { ...scope, deleting: true }, /Pipeline was deleted/],
     [

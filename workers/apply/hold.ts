@@ -1,3 +1,4 @@
+import type { BackfillPhase } from '../../crds/api.ts'
 import type { TableBackfill } from '../../crds/table-backfill.ts'
 import type { ErrorCode } from '../../lib/errors.ts'
 import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
@@ -66,6 +67,8 @@ export function judgeHold(
   return { do: 'hold' }
 }
 
+const OVER: ReadonlySet<BackfillPhase> = new Set(['Draining', 'Streaming', 'Verified', 'Cancelled', 'Failed'])
+
 /** Why a backfill that has not copied everything yet is over; undefined while it is not. */
 export function whyOver(
   backfill: { readonly uid: string; readonly name: string },
@@ -80,7 +83,8 @@ export function whyOver(
   if (object.metadata.deletionTimestamp !== undefined) return over(`${name} is being deleted`)
   if (object.spec.cancel) return over(`${name} was cancelled`)
   const phase = object.status?.phase
-  if (phase === 'Cancelled' || phase === 'Failed') return over(`${name} has ended: ${phase}`)
+  // Of one that is copied, or more, the ledger has forgotten that it was held: nobody will copy it again.
+  if (phase !== undefined && OVER.has(phase)) return over(`${name} has ended: ${phase}`)
   return undefined
 }
 

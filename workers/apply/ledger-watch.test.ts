@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { MillraceError } from '../../lib/errors.ts'
 import type { TargetFacts } from '../destination/destination.ts'
 import type { LedgerTable } from '../destination/ledger.ts'
 import { ORIGIN } from '../source/position.ts'
@@ -25,7 +26,7 @@ afterEach(() => {
 })
 
 /** Watches one table of a pod that has nothing to do, and tells what it has said of it. */
-async function watching(between: (scene: ReturnType<typeof scenery>) => void): Promise<string[]> {
+async function watching(between: (scene: ReturnType<typeof scenery>) => void, longer = 0): Promise<string[]> {
   vi.useFakeTimers()
   const scene = scenery()
   const stop = new AbortController()
@@ -33,6 +34,9 @@ async function watching(between: (scene: ReturnType<typeof scenery>) => void): P
   const env = {
     destination: {
       ledger: {
+        open: async () => {
+          if (scene.refusal) throw scene.refusal
+        },
         readTables: async () => [scene.ledger],
         updateTable: async (known: LedgerTable, patch: object) => ({
           ...known,
@@ -46,11 +50,17 @@ async function watching(between: (scene: ReturnType<typeof scenery>) => void): P
     log: { error: () => undefined, debug: () => undefined },
     changed: () => undefined,
   }
-  const watch = watchLedger(env as unknown as ApplyEnv, new Map([['s.t', worker]]) as never, stop.signal)
+  const report = (error: Error | undefined) => scene.problems.push(error?.message)
+  const watch = watchLedger(
+    env as unknown as ApplyEnv,
+    new Map([['s.t', worker]]) as never,
+    report,
+    stop.signal,
+  )
   const ended = expect(watch).rejects.toThrow()
   await vi.advanceTimersByTimeAsync(LOOK)
   between(scene)
-  await vi.advanceTimersByTimeAsync(LOOK)
+  await vi.advanceTimersByTimeAsync(LOOK + longer)
   stop.abort()
   await ended
   return scene.told
@@ -60,7 +70,14 @@ function scenery() {
   const state = createState(table)
   takeRow(state, row)
   state.columns = ['id']
-  return { state, ledger: row, target: filled, told: [] as string[] }
+  return {
+    state,
+    ledger: row,
+    target: filled,
+    refusal: undefined as Error | undefined,
+    told: [] as string[],
+    problems: [] as (string | undefined)[],
+  }
 }
 
 describe('watchLedger', () => {
@@ -69,6 +86,20 @@ describe('watchLedger', () => {
       scene.target = { ...filled, file: '2' }
     })
     expect(told).toEqual([expect.stringContaining('the destination table was emptied')])
+  })
+
+  it.each([
+    ['at once', new MillraceError('DestinationConflict', 'a newer Millrace'), 0, 1],
+    ['not of what may pass', new MillraceError('DestinationUnavailable', 'away'), 0, 0],
+    ['soon of what does not pass', new MillraceError('DestinationUnavailable', 'away'), 10_000, 1],
+  ])('says that it cannot look, %s', async (_when, refusal, longer, times) => {
+    const problems: (string | undefined)[][] = []
+    await watching((scene) => {
+      scene.refusal = refusal
+      scene.problems.length = 0
+      problems.push(scene.problems)
+    }, longer)
+    expect(problems).toEqual([Array(times).fill(expect.stringContaining(refusal.message))])
   })
 
   it('does not take for it what another pod has done, whose word it has read since', async () => {

@@ -19,32 +19,43 @@ import type { TableWorker } from './table.ts'
 
 /** Within a minute together with the time that status and operator take, milliseconds. */
 const LOOK = 40_000
+const AGAIN = 10_000
 
 /**
  * Notices what is done to the ledger and to destination tables by hand while nothing else would: a table that gets no
  * changes is never written to. Not for a destination that is billed while it is asked: there only what the next
  * write runs into is noticed.
+ *
+ * @param report takes why it cannot look at present; undefined: it can
  */
 export async function watchLedger(
   env: ApplyEnv,
   workers: ReadonlyMap<string, TableWorker>,
+  report: (error: MillraceError | undefined) => void,
   signal: AbortSignal,
 ): Promise<void> {
   const { describeTables, ledger } = env.destination
   if (!describeTables) return
   const baselines = new Map<string, Baseline>()
-  for (;;) {
+  for (let failures = 0; ; ) {
     try {
       await look()
+      failures = 0
+      report(undefined)
     } catch (thrown) {
       signal.throwIfAborted()
-      // Whoever has to write there says so.
-      env.log.debug({ reason: toMillraceError(thrown).message }, 'The destination could not be looked at')
+      const error = toMillraceError(thrown)
+      failures += 1
+      // Who has nothing to write would say nothing. A connection may break; that passes.
+      if (!error.retryable || failures > 1) report(notSeen(error))
+      env.log.debug({ reason: error.message }, 'The destination could not be looked at')
     }
-    await sleep(LOOK, signal)
+    await sleep(failures > 0 ? AGAIN : LOOK, signal)
   }
 
   async function look(): Promise<void> {
+    // What somebody has dropped is made anew, and then the rows that are not in it are missed.
+    await ledger.open(signal)
     const before = new Map([...workers.values()].map(({ state }) => [state.label, markOf(state)]))
     const rows = new Map((await ledger.readTables(signal)).map((row) => [tableLabel(row.table), row]))
     const targets = [...workers.values()].flatMap(({ state }) => state.row?.destination ?? [])
@@ -126,6 +137,11 @@ export async function watchLedger(
     env.changed(true)
     worker.failed(new MillraceError('LedgerConflict', message))
   }
+}
+
+function notSeen({ code, message, field = 'spec.destination', retryable }: MillraceError): MillraceError {
+  const what = `whether ledger and destination tables were changed by hand cannot be seen: ${message}`
+  return new MillraceError(code, what, { field, retryable })
 }
 
 /** Another one whenever Millrace itself has emptied the table or given it away. */

@@ -1,6 +1,6 @@
 import type { AppliedTable, Pipeline } from '../../crds/pipeline.ts'
 import type { TableBackfill } from '../../crds/table-backfill.ts'
-import { toMillraceError } from '../../lib/errors.ts'
+import { type MillraceError, toMillraceError } from '../../lib/errors.ts'
 import { sleep } from '../../lib/sleep.ts'
 import { openDestination } from '../destination/open.ts'
 import { createKafkaQueue } from '../queue/kafka.ts'
@@ -57,19 +57,20 @@ export async function runSession(
   /** By topic. */
   const workers = new Map<string, TableWorker>()
   let seen = scopeReader(watch.pipeline())
-  /** Labels of the tables of which an earlier process has reported that they stream with all their history. */
-  const reported = new Set(first.status?.apply?.tables?.filter(isStreamed).map(tableLabel))
+  /** Labels of the tables of which it was reported that something is in the destination. */
+  const reported = new Set(first.status?.apply?.tables?.filter(isApplied).map(tableLabel))
   const reportedUnfit = new Map(first.status?.apply?.tables?.map((table) => [tableLabel(table), table.unfit]))
   /** By topic and its incarnation. */
   const retentions = new Map<string, Retention>()
   const over = new AbortController()
   const running = AbortSignal.any([signal, over.signal])
-  const dispatcher = createDispatcher(queue, memory, (error) => {
-    const before = problems.get('queue')
-    if (error) problems.set('queue', error)
-    else problems.delete('queue')
+  const reporter = (of: string) => (error: MillraceError | undefined) => {
+    const before = problems.get(of)
+    if (error) problems.set(of, error)
+    else problems.delete(of)
     if (before?.message !== error?.message) status.changed(true)
-  })
+  }
+  const dispatcher = createDispatcher(queue, memory, reporter('queue'))
 
   const applyEnv: ApplyEnv = {
     destination,
@@ -194,6 +195,7 @@ export async function runSession(
     await destination.check(signal)
     const { known, locked } = await readLedger()
     problems.delete('session')
+    problems.delete('ledger')
     status.changed(true)
     isOpen = true
     startMissing(known, locked)
@@ -203,7 +205,7 @@ export async function runSession(
       const silent = over.signal.aborted ? 0 : dispatcher.sinceRound()
       return silent > HANGING ? `has not gone round for ${Math.round(silent / 1000)} s` : undefined
     })
-    const watching = watchLedger(applyEnv, workers, running)
+    const watching = watchLedger(applyEnv, workers, reporter('ledger'), running)
     await Promise.race([
       dispatcher.run(workers, running),
       deleteOld(),
@@ -243,6 +245,7 @@ function isActive({ metadata, spec, status }: TableBackfill): boolean {
   return status?.phase === 'Preparing' || status?.phase === 'Backfilling'
 }
 
-function isStreamed({ state, historyComplete }: AppliedTable): boolean {
-  return state === 'Streaming' && historyComplete === true
+/** Whatever is wrong with the table at present: it may fail just because the ledger is gone. */
+function isApplied({ epoch, historyComplete }: AppliedTable): boolean {
+  return historyComplete === true || epoch !== undefined
 }

@@ -10,7 +10,10 @@ import type { TableName } from '../source/table.ts'
  * else is at work, read again. Names of the ledger's tables: tables, backfills, chunks, all in the ledger schema.
  */
 export interface Ledger {
-  /** Creates schema and tables when they are missing. Idempotent, safe against another pod doing the same. */
+  /**
+   * Creates schema and tables when they are missing, also where somebody has dropped some of them. Idempotent, safe against
+   * another pod doing the same.
+   */
   open(signal: AbortSignal): Promise<void>
 
   /** All that there is of the pipeline, for the start. */

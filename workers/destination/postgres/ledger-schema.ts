@@ -90,7 +90,7 @@ const FIRST = (names: LedgerNames) => `
     PRIMARY KEY (pipeline, uid, plan, chunk)
   )`
 
-/** What leads from each version of the ledger's tables to the next. Only ever append. */
+/** What leads from each version of the ledger's tables to the next. Only ever append; each is run again when a table is gone. */
 const STEPS: readonly ((names: LedgerNames) => string)[] = [FIRST]
 
 /** Ended backfills are kept this long, for people who look; nothing depends on them any more. */
@@ -109,20 +109,34 @@ export async function openLedgerSchema(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    const found = await sessions.use(signal, (session) => readVersion(session, names))
-    if (found > STEPS.length) throw newer(names, found)
-    if (found < STEPS.length) await sessions.transaction(signal, (session) => migrate(session, names))
+    const { version, gone } = await sessions.use(signal, (session) => readState(session, names))
+    if (version > STEPS.length) throw newer(names, version)
+    if (version < STEPS.length || gone.length > 0) {
+      await sessions.transaction(signal, (session) => migrate(session, names))
+    }
     await sessions.use(signal, (session) => forget(session, names, pipeline))
   } catch (error) {
     throw withField(error, names)
   }
 }
 
-async function readVersion(session: Session, names: LedgerNames): Promise<number> {
-  const there = await session.query('SELECT to_regclass($1) IS NOT NULL AS there', [names.version])
-  if (there[0]?.there !== 't') return 0
+interface State {
+  /** 0: there is no ledger. */
+  readonly version: number
+  /** Its tables that are not there, as when somebody has dropped them. */
+  readonly gone: readonly ('tables' | 'backfills' | 'chunks')[]
+}
+
+async function readState(session: Session, names: LedgerNames): Promise<State> {
+  const tables = ['tables', 'backfills', 'chunks'] as const
+  const there = await session.query(
+    'SELECT to_regclass($1) AS version, to_regclass($2) AS tables, to_regclass($3) AS backfills, to_regclass($4) AS chunks',
+    [names.version, ...tables.map((table) => names[table])],
+  )
+  const gone = tables.filter((table) => !there[0]?.[table])
+  if (!there[0]?.version) return { version: 0, gone }
   const rows = await session.query(`SELECT max(version) AS version FROM ${names.version}`)
-  return Number(rows[0]?.version ?? 0)
+  return { version: Number(rows[0]?.version ?? 0), gone }
 }
 
 async function migrate(session: Session, names: LedgerNames): Promise<void> {
@@ -134,10 +148,16 @@ async function migrate(session: Session, names: LedgerNames): Promise<void> {
   const schema = await session.query('SELECT 1 FROM pg_namespace WHERE nspname = $1', [names.schema])
   if (schema.length === 0) await session.query(`CREATE SCHEMA ${quoteIdentifier(names.schema)}`)
   await session.query(`CREATE TABLE IF NOT EXISTS ${names.version} (version integer PRIMARY KEY)`)
-  const found = await readVersion(session, names)
-  for (let version = found; version < STEPS.length; version++) {
+  const { version: found, gone } = await readState(session, names)
+  // Without its chunks a copy would pass for complete, whatever was missing of it.
+  if (gone.includes('chunks') && !gone.includes('backfills')) {
+    await session.query(`DELETE FROM ${names.backfills} WHERE state = 'held'`)
+  }
+  for (let version = gone.length > 0 ? 0 : found; version < STEPS.length; version++) {
     await session.query((STEPS[version] as (typeof STEPS)[number])(names))
-    await session.query(`INSERT INTO ${names.version} VALUES ($1)`, [String(version + 1)])
+    await session.query(`INSERT INTO ${names.version} VALUES ($1) ON CONFLICT DO NOTHING`, [
+      String(version + 1),
+    ])
   }
 }
 
