@@ -423,10 +423,26 @@ describe.each(['Truncate', 'Null'] as const)('with onUnfit %s', (onUnfit: UnfitP
     const ranges = [{ to: ['2'] }, { from: ['2'], to: ['5'] }, { from: ['5'] }]
     for (const listed of [{ ranges }, { scattered: 4, picked: [0, 1, 2, 3] }]) {
       const text = ({ key, hash, slice }: RowDigest) => `${key} ${hash} ${slice}`
-      const own = (await readRows(source.query, comparison.source, listed)).map(text)
-      expect((await comparison.rows(listed, never)).map(text).sort()).toEqual(own.sort())
+      const limit = { rows: 1000, keyBytes: 1_000_000 }
+      const own = await readRows(source.query, comparison.source, listed, limit)
+      const others = await comparison.rows(listed, limit, never)
+      expect([own.isWhole, others.isWhole]).toEqual([true, true])
+      expect(others.rows.map(text).sort()).toEqual(own.rows.map(text).sort())
+      for (const less of [
+        { ...limit, rows: 2 },
+        { ...limit, keyBytes: 2 },
+      ]) {
+        const cut = await Promise.all([
+          readRows(source.query, comparison.source, listed, less),
+          comparison.rows(listed, less, never),
+        ])
+        expect(cut.map(({ isWhole, rows }) => [isWhole, rows.length])).toEqual([
+          [false, 2],
+          [false, 2],
+        ])
+      }
     }
-    for (const slices of [{ ranges: [{}] }, { ranges }, { scattered: 4 }]) {
+    for (const slices of [{ ranges: [{}] }, { ranges }, { scattered: 4, picked: [0, 1, 2, 3] }]) {
       const [own, others] = [
         await readDigests(source.query, comparison.source, slices),
         await comparison.digests(slices, never),

@@ -2,8 +2,8 @@ import { createBackoff } from '../../lib/backoff.ts'
 import { type MillraceError, toMillraceError } from '../../lib/errors.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { Queue, ReaderOptions } from '../queue/queue.ts'
+import type { Memory } from '../runtime/memory.ts'
 import type { TopicControl } from './env.ts'
-import type { Memory } from './memory.ts'
 import type { TableWorker } from './table.ts'
 
 /** Reads the topics of all tables and hands the records out, as far as memory allows. */

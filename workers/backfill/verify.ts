@@ -12,7 +12,8 @@ import type { Attempt } from './context.ts'
 import { proveServer } from './server.ts'
 import { assertComparable } from './verify-bracket.ts'
 import { createFindings, type Findings, readCursor } from './verify-report.ts'
-import { createWork, RANGE_ROWS, type Unit } from './verify-work.ts'
+import { RANGE_ROWS, type Unit } from './verify-steps.ts'
+import { createWork } from './verify-work.ts'
 
 const MOST_READERS = 4
 /** Parts of a table that cannot be cut by its key; one statement digests them all. */
@@ -80,7 +81,7 @@ async function plan(
     const parts = Math.min(MOST_PARTS, 2 ** Math.ceil(Math.log2(Math.max(1, rows / RANGE_ROWS))))
     findings.plan(parts, () => undefined)
     const numbers = Array.from({ length: parts }, (_, part) => part)
-    return { findings, units: [{ slices: { scattered: parts }, numbers }] }
+    return { findings, units: [{ slices: { scattered: parts, picked: numbers }, numbers }] }
   }
   const by = [...definition.key, ...order.map(({ bound }) => bound)].join(' ')
   const before = report.found()

@@ -1,7 +1,7 @@
 import type { Position } from '../source/position.ts'
 import type { Column, TableDefinition, TableName } from '../source/table.ts'
-import type { RangeDigest, RowDigest } from '../source/verify-read.ts'
-import type { Listed, Slices, VerifySide } from '../source/verify-sql.ts'
+import type { Listing, RangeDigest, RowDigest } from '../source/verify-read.ts'
+import type { ListLimit, Slices, VerifySide } from '../source/verify-sql.ts'
 import type { ChunkRange, Fence, Ledger, LedgerBackfill, LedgerTable } from './ledger.ts'
 
 /**
@@ -100,7 +100,7 @@ export interface Comparison {
   readonly keysAtOnce: number
   /** The digest of each slice, in their order. */
   digests(slices: Slices, signal: AbortSignal): Promise<RangeDigest[]>
-  rows(listed: Listed, signal: AbortSignal): Promise<RowDigest[]>
+  rows(slices: Slices, limit: ListLimit, signal: AbortSignal): Promise<Listing>
   /** Rows that are not there are left out. */
   byKeys(keys: readonly (readonly string[])[], signal: AbortSignal): Promise<RowDigest[]>
   /** Whether two rows that were read by their key, given by their `hash`, are equal. */

@@ -5,7 +5,7 @@ import {
   cutSQL,
   digestSQL,
   keysSQL,
-  type Listed,
+  type ListLimit,
   rowsSQL,
   type Slices,
   type VerifyRange,
@@ -28,10 +28,16 @@ export interface RowDigest {
   readonly key: readonly string[]
   /** Hash of the row; of one that was read by its key, where the side says so, its values as a JSON list. */
   readonly hash: string
-  /** Another one after every change of the row on this side, even to the same values. */
+  /** Another one after every change of the row on this side, even to the same values; not of rows that were listed. */
   readonly version: string
   /** Place of its slice among those that were asked for. */
   readonly slice: number
+}
+
+export interface Listing {
+  readonly rows: readonly RowDigest[]
+  /** False: there are more than the limit had room for. */
+  readonly isWhole: boolean
 }
 
 /** The digest of each slice, in their order. */
@@ -52,15 +58,47 @@ export function inOrder(
   slices: Slices,
   found: readonly (RangeDigest & { readonly slice: number })[],
 ): RangeDigest[] {
-  const count = 'ranges' in slices ? slices.ranges.length : slices.scattered
+  const count = 'ranges' in slices ? slices.ranges.length : slices.picked.length
+  const place = placeIn(slices)
   const digests: RangeDigest[] = Array.from({ length: count }, () => ({ rows: 0, checksum: '' }))
-  for (const { slice, rows, checksum } of found) if (rows > 0) digests[slice] = { rows, checksum }
+  for (const { slice, rows, checksum } of found) if (rows > 0) digests[place(slice)] = { rows, checksum }
   return digests
 }
 
-export async function readRows(query: Query, side: VerifySide, listed: Listed): Promise<RowDigest[]> {
-  const { text, values } = rowsSQL(side, listed)
-  return (await query(text, values)).map((row) => toRow(row, side, row.h ?? ''))
+/** The place of a slice among those that were asked for, by its number in SQL. */
+function placeIn(slices: Slices): (slice: number) => number {
+  if ('ranges' in slices || slices.picked.length === slices.scattered) return (slice) => slice
+  const places = new Map(slices.picked.map((part, place) => [part, place]))
+  return (slice) => places.get(slice) ?? 0
+}
+
+export async function readRows(
+  query: Query,
+  side: VerifySide,
+  slices: Slices,
+  limit: ListLimit,
+): Promise<Listing> {
+  const { text, values } = rowsSQL(side, slices, limit)
+  return toListing(await query(text, values), side.key.length, slices, limit)
+}
+
+/** What a statement found that asks for one row more than the limit, and says of which on its bytes are used up. */
+export function toListing(
+  found: readonly TextRow[],
+  keyColumns: number,
+  slices: Slices,
+  limit: ListLimit,
+): Listing {
+  const place = placeIn(slices)
+  return {
+    rows: found.slice(0, limit.rows).map((row) => ({
+      key: Array.from({ length: keyColumns }, (_, index) => row[`k${index}`] ?? ''),
+      hash: row.h ?? '',
+      version: '',
+      slice: place(Number(row.b)),
+    })),
+    isWhole: found.length <= limit.rows && found.every(({ cut }) => (cut ?? null) === null),
+  }
 }
 
 /**
@@ -133,6 +171,6 @@ function toRow(row: TextRow, side: VerifySide, hash: string): RowDigest {
     key: side.key.map((_, index) => row[`k${index}`] ?? ''),
     hash,
     version: row.v ?? '',
-    slice: Number(row.b ?? 0),
+    slice: 0,
   }
 }

@@ -46,16 +46,23 @@ export interface VerifyRange {
   readonly to?: readonly string[]
 }
 
-/**
- * Slices of a table: ranges that follow one another; or parts by `scatter`, a power of two of them, where there is no order in
- * common.
- */
-export type Slices = { readonly ranges: readonly VerifyRange[] } | { readonly scattered: number }
+/** Slices of a table: ranges that follow one another; or parts by `scatter`, where there is no order in common, or none that helps. */
+export type Slices = { readonly ranges: readonly VerifyRange[] } | Parts
 
-/** Slices whose rows are listed: ranges that follow one another, or some of the parts. */
-export type Listed =
-  | { readonly ranges: readonly VerifyRange[] }
-  | { readonly scattered: number; readonly picked: readonly number[] }
+export interface Parts {
+  /** Parts of the whole, a power of two. */
+  readonly scattered: number
+  /** Those that are meant, by their numbers. */
+  readonly picked: readonly number[]
+  /** What the whole is; default the table. */
+  readonly within?: VerifyRange
+}
+
+/** Most that is read of one listing: rows, and bytes of their keys but for the last one's. */
+export interface ListLimit {
+  readonly rows: number
+  readonly keyBytes: number
+}
 
 export interface Statement {
   readonly text: string
@@ -79,10 +86,10 @@ export function digestSQL(side: VerifySide, slices: Slices): Statement {
   const statement = createStatement(side)
   // OFFSET 0: without it each row is hashed once for either aggregate, and what it is put in order by as often as it is compared.
   if ('scattered' in slices) {
-    const width = SCATTER / slices.scattered
+    const where = statement.where(slices.within, pickedParts(side, slices))
     return statement.end(
       `SELECT b, count(*) AS n, ${side.checksum} AS checksum FROM (
-         SELECT ${side.scatter} / ${width} AS b, ${side.hash} AS h FROM ${side.from} AS t${statement.where()} OFFSET 0
+         SELECT ${partOf(side, slices)} AS b, ${side.hash} AS h FROM ${side.from} AS t${where} OFFSET 0
        ) AS r GROUP BY b`,
     )
   }
@@ -121,19 +128,34 @@ export function bisect(ranges: number, isBelow: (range: number) => string): stri
   return choose(0, ranges - 1)
 }
 
-/** Key, hash, version and slice `b` of each row. */
-export function rowsSQL(side: VerifySide, listed: Listed): Statement {
+/** SQL of the number of the part that a row is in. */
+export function partOf({ scatter }: Pick<VerifySide, 'scatter'>, { scattered }: Parts): string {
+  return `${scatter} / ${SCATTER / scattered}`
+}
+
+/** SQL condition of a row of these parts; empty = all. */
+export function pickedParts(side: Pick<VerifySide, 'scatter'>, parts: Parts): string {
+  return parts.picked.length === parts.scattered
+    ? ''
+    : `${partOf(side, parts)} IN (${parts.picked.join(', ')})`
+}
+
+/** Key, hash and slice `b` of each row, one more than `limit` has at most; `cut`, not NULL, where its bytes are used up. */
+export function rowsSQL(side: VerifySide, slices: Slices, limit: ListLimit): Statement {
   const statement = createStatement(side)
-  const what = `${keys(side)}, ${side.hash} AS h, ${VERSION} AS v`
-  if ('ranges' in listed) {
-    const where = statement.where(wholeOf(listed.ranges))
-    return statement.end(
-      `SELECT ${what}, ${statement.slice(listed.ranges)} AS b FROM ${side.from} AS t${where}`,
-    )
-  }
-  const slice = `${side.scatter} / ${SCATTER / listed.scattered}`
-  const picked = `${slice} IN (${listed.picked.join(', ')})`
-  return statement.end(`SELECT ${what}, ${slice} AS b FROM ${side.from} AS t${statement.where({}, picked)}`)
+  const isScattered = 'scattered' in slices
+  const slice = isScattered ? partOf(side, slices) : statement.slice(slices.ranges)
+  const where = isScattered
+    ? statement.where(slices.within, pickedParts(side, slices))
+    : statement.where(wholeOf(slices.ranges))
+  const size = side.key.map((_, index) => `octet_length(k${index})`).join(' + ')
+  return statement.end(
+    `SELECT *, CASE WHEN total >= ${limit.keyBytes} THEN 1 END AS cut FROM (
+       SELECT *, sum(${size}) OVER (ROWS UNBOUNDED PRECEDING) AS total, ${size} AS own FROM (
+         SELECT ${keys(side)}, ${side.hash} AS h, ${slice} AS b FROM ${side.from} AS t${where} OFFSET 0
+       ) AS r
+     ) AS r WHERE total - own < ${limit.keyBytes} LIMIT ${limit.rows + 1}`,
+  )
 }
 
 /** Rows by their keys; those that are not there are left out. */

@@ -83,8 +83,10 @@ describe('a statement of a comparison', () => {
   })
 
   it('lists the rows of parts without an order in one scan', () => {
-    const { text } = rowsSQL(sides([['text', 'text']]).source, { scattered: 1024, picked: [3, 8] })
-    expect(text).toMatch(/ \/ 4194304 IN \(3, 8\)$/)
+    const parts = { scattered: 1024, picked: [3, 8] }
+    const { text } = rowsSQL(sides([['text', 'text']]).source, parts, { rows: 10, keyBytes: 1000 })
+    expect(text).toMatch(/ \/ 4194304 IN \(3, 8\) OFFSET 0/)
+    expect(text).toMatch(/ LIMIT 11$/)
   })
 
   it("finds rows by their key's own type, for its index", () => {

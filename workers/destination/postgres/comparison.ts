@@ -34,7 +34,8 @@ export async function openComparison(
     keysAtOnce: 5_000,
     digests: (slices, abort) =>
       sessions.use(abort, (session) => readDigests(session.query, destination, slices)),
-    rows: (listed, abort) => sessions.use(abort, (session) => readRows(session.query, destination, listed)),
+    rows: (slices, limit, abort) =>
+      sessions.use(abort, (session) => readRows(session.query, destination, slices, limit)),
     byKeys: (keys, abort) => sessions.use(abort, (session) => readByKeys(session.query, destination, keys)),
     same: (a, b) => a === b,
   }

@@ -37,21 +37,33 @@ describe('digestStatement', () => {
 
   it('digests all of a table by a hash of its key, but for rows that are softly deleted', () => {
     expect(
-      digestStatement(side(['a'], { order: undefined, where: 'NOT D' }), { scattered: 65_536 }),
-    ).toContain('SELECT SCATTER / 65536 AS b, H AS h FROM "s"."t" AS t WHERE NOT D) AS r GROUP BY b')
+      digestStatement(side(['a'], { order: undefined, where: 'NOT D' }), {
+        scattered: 4,
+        picked: [0, 1, 2, 3],
+      }),
+    ).toContain('SELECT SCATTER / 1073741824 AS b, H AS h FROM "s"."t" AS t WHERE NOT D) AS r GROUP BY b')
   })
 })
 
 describe('rowsStatement', () => {
-  it('lists ranges that follow one another', () => {
-    expect(rowsStatement(side(['a']), { ranges: [{ to: ['5'] }, { from: ['5'], to: ['9'] }] })).toBe(
-      'SELECT TEXT(a) AS k0, H AS h, CASE WHEN t.a < 5 THEN 0 ELSE 1 END AS b FROM "s"."t" AS t WHERE (t.a < 9) AND t.a <= 9',
+  const limit = { rows: 10, keyBytes: 500 }
+
+  it('lists ranges that follow one another, as many rows as there is room for', () => {
+    expect(rowsStatement(side(['a']), { ranges: [{ to: ['5'] }, { from: ['5'], to: ['9'] }] }, limit)).toBe(
+      'SELECT *, CASE WHEN total >= 500 THEN 1 END AS cut FROM (SELECT r.k0, r.h, r.b, SUM(OCTET_LENGTH(r.k0)) OVER (ORDER BY r.k0 ROWS UNBOUNDED PRECEDING) AS total, OCTET_LENGTH(r.k0) AS own FROM (SELECT TEXT(a) AS k0, H AS h, CASE WHEN t.a < 5 THEN 0 ELSE 1 END AS b FROM "s"."t" AS t WHERE (t.a < 9) AND t.a <= 9) AS r) AS s WHERE total - own < 500 LIMIT 11',
     )
   })
 
   it('lists parts by a hash of the key in one scan', () => {
-    expect(rowsStatement(side(['a']), { scattered: 65_536, picked: [1, 7] })).toBe(
-      'SELECT TEXT(a) AS k0, H AS h, SCATTER / 65536 AS b FROM "s"."t" AS t WHERE SCATTER / 65536 IN (1, 7)',
+    expect(rowsStatement(side(['a']), { scattered: 65_536, picked: [1, 7] }, limit)).toContain(
+      'SELECT TEXT(a) AS k0, H AS h, SCATTER / 65536 AS b FROM "s"."t" AS t WHERE SCATTER / 65536 IN (1, 7)) AS r',
+    )
+  })
+
+  it('lists parts of a range', () => {
+    const parts = { scattered: 65_536, picked: [1, 7], within: { from: ['5'] } }
+    expect(rowsStatement(side(['a']), parts, limit)).toContain(
+      'WHERE NOT (t.a < 5) AND t.a >= 5 AND SCATTER / 65536 IN (1, 7)) AS r',
     )
   })
 })

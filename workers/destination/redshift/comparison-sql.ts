@@ -1,7 +1,8 @@
 import {
   bisect,
-  type Listed,
-  SCATTER,
+  type ListLimit,
+  partOf,
+  pickedParts,
   type Slices,
   type VerifyRange,
   wholeOf,
@@ -39,20 +40,26 @@ export function hashNumber(hash: string, place: 0 | 1): string {
 
 /** Rows `n` of each slice `b` that has any, and two sums of their hashes. */
 export function digestStatement(side: WarehouseSide, slices: Slices): string {
-  const isScattered = 'scattered' in slices
-  const slice = isScattered ? `${side.scatter} / ${SCATTER / slices.scattered}` : sliceOf(side, slices.ranges)
-  const where = whereClause(side, isScattered ? {} : wholeOf(slices.ranges))
+  const { slice, where } = sliced(side, slices)
   return `SELECT b, COUNT(*) AS n, SUM(${hashNumber('h', 0)}) AS s, SUM(${hashNumber('h', 1)}) AS s2 FROM (SELECT ${slice} AS b, ${side.hash} AS h FROM ${side.table} AS t${where}) AS r GROUP BY b`
 }
 
-/** Key, hash and slice of each row. */
-export function rowsStatement(side: WarehouseSide, listed: Listed): string {
-  if ('ranges' in listed) {
-    return `SELECT ${keys(side)}, ${side.hash} AS h, ${sliceOf(side, listed.ranges)} AS b FROM ${side.table} AS t${whereClause(side, wholeOf(listed.ranges))}`
-  }
-  const slice = `${side.scatter} / ${SCATTER / listed.scattered}`
-  const picked = `${slice} IN (${listed.picked.join(', ')})`
-  return `SELECT ${keys(side)}, ${side.hash} AS h, ${slice} AS b FROM ${side.table} AS t${whereClause(side, {}, picked)}`
+/** Key, hash and slice of each row, one more than `limit` has at most; `cut`, not NULL, where its bytes are used up. */
+export function rowsStatement(side: WarehouseSide, slices: Slices, limit: ListLimit): string {
+  const { slice, where } = sliced(side, slices)
+  const names = side.key.map((_, index) => `r.k${index}`)
+  const size = names.map((name) => `OCTET_LENGTH(${name})`).join(' + ')
+  // Redshift knows no frame without an order.
+  const total = `SUM(${size}) OVER (ORDER BY ${names.join(', ')} ROWS UNBOUNDED PRECEDING)`
+  const listed = `SELECT ${keys(side)}, ${side.hash} AS h, ${slice} AS b FROM ${side.table} AS t${where}`
+  return `SELECT *, CASE WHEN total >= ${limit.keyBytes} THEN 1 END AS cut FROM (SELECT ${names.join(', ')}, r.h, r.b, ${total} AS total, ${size} AS own FROM (${listed}) AS r) AS s WHERE total - own < ${limit.keyBytes} LIMIT ${limit.rows + 1}`
+}
+
+/** SQL of the slice that a row is in, and of the condition that it is in one of them. */
+function sliced(side: WarehouseSide, slices: Slices): { slice: string; where: string } {
+  return 'scattered' in slices
+    ? { slice: partOf(side, slices), where: whereClause(side, slices.within, pickedParts(side, slices)) }
+    : { slice: sliceOf(side, slices.ranges), where: whereClause(side, wholeOf(slices.ranges)) }
 }
 
 /** Key and values of rows; as many statements as their texts need. */
@@ -87,7 +94,7 @@ function sliceOf(side: WarehouseSide, ranges: readonly VerifyRange[]): string {
   return bisect(ranges.length, (range) => compare(side, '<', ranges[range]?.from ?? []))
 }
 
-function whereClause(side: WarehouseSide, { from, to }: VerifyRange, more = ''): string {
+function whereClause(side: WarehouseSide, { from, to }: VerifyRange = {}, more = ''): string {
   const conditions = [
     ...(side.where === '' ? [] : [side.where]),
     ...(from ? [`NOT (${compare(side, '<', from)})`] : []),

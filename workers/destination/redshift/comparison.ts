@@ -1,7 +1,7 @@
 import { MillraceError } from '../../../lib/errors.ts'
 import { fromClause } from '../../source/catalog.ts'
 import { type TableDefinition, type TableName, tableLabel } from '../../source/table.ts'
-import { inOrder, type RowDigest } from '../../source/verify-read.ts'
+import { inOrder, type RowDigest, toListing } from '../../source/verify-read.ts'
 import { joined, type VerifySide } from '../../source/verify-sql.ts'
 import type { Comparison } from '../destination.ts'
 import { marksDeleted, SOFT_DELETE_COLUMN } from '../names.ts'
@@ -67,9 +67,9 @@ export async function openComparison(
         })),
       )
     },
-    async rows(listed, abort) {
-      const rows = await query(rowsStatement(destination, listed), abort)
-      return rows.map((row) => toRow(row, destination, row.h ?? '', Number(row.b)))
+    async rows(slices, limit, abort) {
+      const rows = await query(rowsStatement(destination, slices, limit), abort)
+      return toListing(rows, destination.key.length, slices, limit)
     },
     async byKeys(wanted, abort) {
       const statements = keysStatements(destination, wanted, ROOM)
@@ -77,7 +77,7 @@ export async function openComparison(
       const found = new Map<string, RowDigest>()
       for (const row of results.flat()) {
         const values = destination.values.map((_, index) => row[`x${index}`] ?? null)
-        const one = toRow(row, destination, JSON.stringify(values), 0)
+        const one = toRow(row, destination, JSON.stringify(values))
         const text = JSON.stringify(one.key)
         // Redshift enforces no key.
         found.set(text, found.has(text) ? { ...one, hash: TWICE } : one)
@@ -88,8 +88,8 @@ export async function openComparison(
   }
 }
 
-function toRow(row: TextRow, { key }: WarehouseSide, hash: string, slice: number): RowDigest {
-  return { key: key.map((_, index) => row[`k${index}`] ?? ''), hash, version: '', slice }
+function toRow(row: TextRow, { key }: WarehouseSide, hash: string): RowDigest {
+  return { key: key.map((_, index) => row[`k${index}`] ?? ''), hash, version: '', slice: 0 }
 }
 
 /** A sum without the point that some types of one have. */
