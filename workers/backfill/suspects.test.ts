@@ -3,8 +3,12 @@ import type { RowDigest } from '../source/verify-read.ts'
 import { type Bracket, differingRows, judgeBracket, keyLabel, type Suspect } from './suspects.ts'
 
 const row = (hash: string, version = hash): RowDigest => ({ key: ['1'], hash, version, slice: 0 })
-const suspect: Suspect = { key: ['1'], range: 0, confirmed: 0, brackets: 0 }
+const suspect: Suspect = { key: ['1'], range: 0, confirmed: 0, extra: '', brackets: 0 }
 const sure: Suspect = { ...suspect, confirmed: 1, brackets: 1 }
+/** What brackets agreed on that saw this row where the source had none. */
+const seen = (hash: string, version = hash): Pick<Suspect, 'extra'> => ({
+  extra: JSON.stringify([version, hash]),
+})
 
 describe('judgeBracket', () => {
   it.each<[string, Suspect, Bracket, object]>([
@@ -58,8 +62,38 @@ describe('judgeBracket', () => {
     ],
     [
       'extra',
+      { ...sure, ...seen('b') },
+      { before: undefined, destination: row('b'), after: undefined },
+      { kind: 'different', how: 'Extra' },
+    ],
+    [
+      'extra, but written again meanwhile: it may have come and gone at the source',
+      { ...sure, ...seen('b', '1') },
+      { before: undefined, destination: row('b', '2'), after: undefined },
+      { kind: 'again', suspect: { confirmed: 1, ...seen('b', '2') } },
+    ],
+    [
+      'extra, after the source had another one',
       sure,
       { before: undefined, destination: row('b'), after: undefined },
+      { kind: 'again', suspect: { confirmed: 1, ...seen('b') } },
+    ],
+    [
+      'changed, after the source had none',
+      { ...sure, ...seen('b') },
+      { before: row('a'), destination: row('b'), after: row('a') },
+      { kind: 'again', suspect: { confirmed: 1, extra: '' } },
+    ],
+    [
+      'extra where there are no versions, a few times',
+      { ...sure, ...seen('b', ''), confirmed: 6 },
+      { before: undefined, destination: row('b', ''), after: undefined },
+      { kind: 'again', suspect: { confirmed: 7 } },
+    ],
+    [
+      'extra where there are no versions, often',
+      { ...sure, ...seen('b', ''), confirmed: 7 },
+      { before: undefined, destination: row('b', ''), after: undefined },
       { kind: 'different', how: 'Extra' },
     ],
     [
@@ -70,6 +104,40 @@ describe('judgeBracket', () => {
     ],
   ])('%s', (_name, of, bracket, expected) => {
     expect(judgeBracket(of, bracket, (a, b) => a === b)).toMatchObject(expected)
+  })
+})
+
+describe('rows that come and go under one key', () => {
+  /** How many of 500 are reported that come and go in the rhythm of the brackets, which begin at random moments. */
+  function reported(isVersioned: boolean): number {
+    let seed = 1
+    const random = () => {
+      seed = (seed * 48_271) % 2_147_483_647
+      return seed / 2_147_483_647
+    }
+    const at = (moment: number): RowDigest | undefined => {
+      const number = Math.floor(moment / 100)
+      return number % 2 === 0 ? row('a', String(number)) : undefined
+    }
+    let count = 0
+    for (let run = 0; run < 500; run += 1) {
+      let one: Suspect = suspect
+      for (let moment = 200 * random(); ; moment += 300 + 200 * random()) {
+        const found = at(moment + 80 + 40 * random())
+        const destination = found && !isVersioned ? { ...found, version: '' } : found
+        const bracket = { before: at(moment), destination, after: at(moment + 200) }
+        const verdict = judgeBracket(one, bracket, (a, b) => a === b)
+        if (verdict.kind === 'different') count += 1
+        if (verdict.kind !== 'again') break
+        one = verdict.suspect
+      }
+    }
+    return count
+  }
+
+  it('are never called extra where versions tell, and hardly ever where there are none', () => {
+    expect(reported(true)).toBe(0)
+    expect(reported(false)).toBeLessThan(5)
   })
 })
 

@@ -7,6 +7,8 @@ export interface Suspect {
   readonly range: number
   /** Brackets in a row in which it differed although the source did not change it. */
   readonly confirmed: number
+  /** What those brackets agree on where the source has no row; empty where it has one. */
+  readonly extra: string
   readonly brackets: number
 }
 
@@ -28,16 +30,18 @@ export type Verdict =
   | { readonly kind: 'undecided' }
   | { readonly kind: 'different'; readonly how: DifferenceKind }
 
-/**
- * Twice, because a row that is nowhere at the source has no version that would show that it came and went in between, and
- * because a primary shows a transaction a moment after its log has it.
- */
+/** Twice, because a primary shows a transaction a moment after its log has it. */
 const CONFIRMATIONS = 2
+/** Where the destination has no versions, and a row may have been deleted and written again with the same values. */
+const UNVERSIONED_CONFIRMATIONS = 8
 const MOST_BRACKETS = 30
 
 /**
  * A row differs only if nothing that is queued or under way can explain it: the source had it unchanged all through the
  * bracket, so whatever position the destination stood at in between, it should have held just that.
+ *
+ * A row that is nowhere at the source has no version that would show that it came and went in between. But the destination then has
+ * another version of it in the next bracket: before that begins to look there, it has come to where the source had no such row.
  */
 export function judgeBracket(
   suspect: Suspect,
@@ -50,10 +54,13 @@ export function judgeBracket(
   if (isEqual(before) || isEqual(after)) return { kind: 'equal' }
   const brackets = suspect.brackets + 1
   const stable = before?.version === after?.version
-  const confirmed = stable ? suspect.confirmed + 1 : 0
-  if (confirmed >= CONFIRMATIONS) return { kind: 'different', how: kindOf(after, destination) }
+  const extra = !after && destination ? JSON.stringify([destination.version, destination.hash]) : ''
+  const agreed = extra === suspect.extra ? suspect.confirmed : 0
+  const confirmed = stable ? agreed + 1 : 0
+  const wanted = extra !== '' && destination?.version === '' ? UNVERSIONED_CONFIRMATIONS : CONFIRMATIONS
+  if (confirmed >= wanted) return { kind: 'different', how: kindOf(after, destination) }
   if (brackets >= MOST_BRACKETS) return { kind: 'undecided' }
-  return { kind: 'again', suspect: { ...suspect, confirmed, brackets } }
+  return { kind: 'again', suspect: { ...suspect, confirmed, extra, brackets } }
 }
 
 function kindOf(source: RowDigest | undefined, destination: RowDigest | undefined): DifferenceKind {

@@ -3,7 +3,13 @@ import type { Suspect } from './suspects.ts'
 import { createFindings, readCursor } from './verify-report.ts'
 
 const BY = 'id ::bigint'
-const suspect = (range: number, key = '1'): Suspect => ({ key: [key], range, confirmed: 0, brackets: 0 })
+const suspect = (range: number, key = '1'): Suspect => ({
+  key: [key],
+  range,
+  confirmed: 0,
+  extra: '',
+  brackets: 0,
+})
 
 function planned(ranges: number, before?: Parameters<typeof createFindings>[1]) {
   const findings = createFindings(BY, before)

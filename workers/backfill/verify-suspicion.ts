@@ -47,7 +47,7 @@ export function createSuspicion(signal: AbortSignal, room = ROOM): Suspicion {
     add(key, range) {
       const text = keyText(key)
       if (suspects.has(text)) return false
-      suspects.set(text, { key, range, confirmed: 0, brackets: 0 })
+      suspects.set(text, { key, range, confirmed: 0, extra: '', brackets: 0 })
       memory.add(costOf(text))
       return true
     },
