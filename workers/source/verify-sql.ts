@@ -18,6 +18,8 @@ export interface VerifySide {
   /** The key as a number from 0 to 2^32 - 1, the same on both sides. */
   readonly scatter: string
   readonly key: readonly KeyTerm[]
+  /** Whether several rows can have one key, because nothing keeps them from it. */
+  readonly mayRepeat?: boolean
   /** What is compared of a row that is read by its key, as texts; undefined: its hash. */
   readonly values?: readonly string[]
 }
@@ -158,17 +160,24 @@ export function rowsSQL(side: VerifySide, slices: Slices, limit: ListLimit): Sta
   )
 }
 
-/** Rows by their keys; those that are not there are left out. */
+/** Stands for the hash where there are several rows of one key: equal to none. */
+const REPEATED = 'repeated'
+
+/** Rows by their keys, one for each; those that are not there are left out. */
 export function keysSQL(side: VerifySide, wanted: readonly (readonly string[])[]): Statement {
   const same = side.key.map(
     (term, index) => `${term.place} ${term.equals ?? '='} ${term.wanted(`r.w${index}`)}`,
   )
   const and = side.where === '' ? '' : ` AND ${side.where}`
   const what = side.values?.map((value, index) => `${value} AS x${index}`).join(', ') ?? `${side.hash} AS h`
-  return {
-    text: `SELECT ${keys(side)}, ${what}, ${VERSION} AS v FROM ${keyRows(side)} JOIN ${side.from} AS t ON ${same.join(' AND ')}${and}`,
-    values: keyValues(side, wanted),
-  }
+  const found = `SELECT ${keys(side)}, ${what}, ${VERSION} AS v FROM ${keyRows(side)} JOIN ${side.from} AS t ON ${same.join(' AND ')}${and}`
+  return { text: side.mayRepeat ? oneOfEach(side, found) : found, values: keyValues(side, wanted) }
+}
+
+/** By the letters of their keys, whatever the collation calls equal; one row is one, however many keys it was found by. */
+function oneOfEach({ key }: VerifySide, found: string): string {
+  const names = key.map((_, index) => `k${index} COLLATE "C" AS k${index}`)
+  return `SELECT ${names.join(', ')}, CASE count(DISTINCT v) WHEN 1 THEN min(h)::text ELSE '${REPEATED}' END AS h, min(v) AS v FROM (${found}) AS r GROUP BY ${names.map((_, index) => index + 1).join(', ')}`
 }
 
 /** Fails when the side's types cannot hold one of the keys. Reads no table. */

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest'
 import type { Column, TableDefinition } from '../../source/table.ts'
 import { digestSQL, keysSQL, rowsSQL } from '../../source/verify-sql.ts'
 import type { TargetColumn, TargetTable } from './catalog.ts'
-import { comparedSides, storedAs } from './comparison.ts'
+import { comparedSides } from './comparison.ts'
+import { storedAs } from './comparison-text.ts'
 
 type Types = readonly (readonly [source: string, destination: string])[]
 

@@ -1,20 +1,14 @@
 import { MillraceError } from '../../../lib/errors.ts'
 import { quoteTable } from '../../../lib/sql.ts'
 import { fromClause } from '../../source/catalog.ts'
-import {
-  type Column,
-  comparable,
-  comparableText,
-  type TableDefinition,
-  type TableName,
-  tableLabel,
-} from '../../source/table.ts'
+import { type TableDefinition, type TableName, tableLabel } from '../../source/table.ts'
 import { readByKeys, readDigests, readRows } from '../../source/verify-read.ts'
-import { column, joined, type KeyTerm, output, type VerifySide } from '../../source/verify-sql.ts'
+import { column, joined, type VerifySide } from '../../source/verify-sql.ts'
 import type { Comparison } from '../destination.ts'
 import { marksDeleted, SOFT_DELETE_COLUMN } from '../names.ts'
-import { parseTypeName } from '../type-name.ts'
-import { readTarget, type TargetColumn, type TargetTable } from './catalog.ts'
+import { readTarget, type TargetTable } from './catalog.ts'
+import { destinationKey, orderOf, sourceKey } from './comparison-key.ts'
+import { destinationValue, rowText, sourceValue } from './comparison-text.ts'
 import type { Sessions } from './sessions.ts'
 
 /** `Destination.compare`: both sides write a row as PostgreSQL does, the source's values as the destination stores them. */
@@ -64,107 +58,44 @@ export function comparedSides(
     if (!pair) throw new MillraceError('Internal', `key column ${JSON.stringify(name)} is not replicated`)
     return pair
   })
-  const types = keys.map(({ own, there }) => orderedAs(own, there))
-  const isOrdered = types.every((type) => type !== undefined)
+  const order = orderOf(keys)
   const isSoft = marksDeleted(
     table.columns.map(({ name }) => name),
     definition.columns.map(({ name }) => name),
   )
-  // What stands between the texts tells one key from another.
-  const keyText = joined(keys.flatMap(({ own }) => [output(own.name), `E'\\x01'`]))
-  const side = (which: 'source' | 'destination', columns: readonly string[], hashOf: Hash) => ({
-    hash: hashOf(rowText(columns)),
-    checksum: CHECKSUM,
-    order: isOrdered
-      ? types.map((type, index) => ({
-          term: column(definition.key[index] ?? ''),
-          text: output(definition.key[index] ?? ''),
-          bound: `::${type?.[which]}`,
-        }))
-      : undefined,
-    scatter: `(${hashOf(keyText)} & 4294967295)`,
-    key: keys.map(({ own, there }) =>
-      which === 'source' ? keyTerm(own) : keyTerm({ ...there, type: there.baseType ?? own.type }),
-    ),
-  })
+  const [ownHash, hash] = [encoding === 'UTF8' ? hashOfText : hashOfUTF8, hashOfText]
+  const [ownKeys, otherKeys] = [keys.map(sourceKey), keys.map(destinationKey)]
   return {
     source: {
       from: fromClause(definition),
       where: '',
-      ...side(
-        'source',
-        pairs.map(({ own, there }) => storedAs(own, there)),
-        encoding === 'UTF8' ? hashOfText : hashOfUTF8,
+      hash: ownHash(rowText(pairs.map((pair) => sourceValue(pair, encoding)))),
+      checksum: CHECKSUM,
+      order: order?.source,
+      scatter: scatterOf(
+        ownHash,
+        ownKeys.map(({ text }) => text),
       ),
+      key: ownKeys,
     },
     destination: {
       from: quoteTable(table.name),
       where: isSoft ? `NOT ${column(SOFT_DELETE_COLUMN)}` : '',
-      ...side(
-        'destination',
-        pairs.map(({ own }) => column(own.name)),
-        hashOfText,
+      hash: hash(rowText(pairs.map(destinationValue))),
+      checksum: CHECKSUM,
+      order: order?.destination,
+      scatter: scatterOf(
+        hash,
+        otherKeys.map(({ text }) => text),
       ),
+      key: otherKeys,
+      mayRepeat: true,
     },
   }
 }
 
-// Their order depends on nothing that could differ between two databases.
-const ORDERED = new Set([
-  'smallint',
-  'integer',
-  'bigint',
-  'numeric',
-  'uuid',
-  'date',
-  'boolean',
-  'bytea',
-  'timestamp without time zone',
-  'timestamp with time zone',
-  'time without time zone',
-])
-const INTEGERS = new Set(['smallint', 'integer', 'bigint'])
-
-/** Types that both sides order a key column by, alike; undefined where they may not. */
-function orderedAs(own: Column, there: TargetColumn): { source: string; destination: string } | undefined {
-  const [from, to] = [parseTypeName(own.baseType), parseTypeName(there.baseType)]
-  const same = from.name === to.name || (INTEGERS.has(from.name) && INTEGERS.has(to.name))
-  const isArray = from.array || to.array || own.typeKind === 'array'
-  if (!same || isArray || !ORDERED.has(from.name)) return undefined
-  return { source: from.name, destination: to.name }
-}
-
-/** A row is found by its key's own operator, and so by its index. */
-function keyTerm(of: Pick<Column, 'name' | 'type' | 'equals' | 'comparedAs'>): KeyTerm {
-  return {
-    text: output(of.name),
-    place: comparable(of, column(of.name)),
-    equals: of.equals,
-    wanted: (text) => comparableText(of, `(${text})`),
-  }
-}
-
-const TEXTS = new Set(['text', 'character varying'])
-
-/** The source's value as the destination's column holds it: what a number or a document looks like depends on the type. */
-export function storedAs(own: Column, there: TargetColumn): string {
-  const name = column(own.name)
-  const to = parseTypeName(there.baseType)
-  const same = there.baseType === own.type || there.baseType === own.baseType
-  if (same || !to.builtIn || TEXTS.has(to.name)) return name
-  return `CASE WHEN ${name} IS NULL THEN NULL ELSE format('%s', ${name})::${there.baseType} END`
-}
-
-// concat() writes each value as its type does, and takes a third of the time of a whole row's text. What stands behind each
-// value tells NULL from the empty text, and one column from the next.
-function rowText(columns: readonly string[]): string {
-  return joined(
-    columns.flatMap((one) => [
-      one,
-      // IS NULL would be true for a composite value of nothing but NULLs.
-      `CASE WHEN ${one} IS NOT DISTINCT FROM NULL THEN E'\\x01' ELSE E'\\x02' END`,
-    ]),
-  )
+function scatterOf(hash: Hash, keyTexts: readonly string[]): string {
+  return `(${hash(joined(keyTexts.flatMap((text) => [text, `E'\\x01'`])))} & 4294967295)`
 }
 
 type Hash = (text: string) => string

@@ -10,9 +10,12 @@ import { MAX_VARBYTE, MAX_VARCHAR, type RedshiftKind, type RedshiftType } from '
 
 export interface ComparedColumn {
   readonly kind: RedshiftKind
-  /** SQL of the source and of Redshift: text that is part of the row's hash; NULL for NULL. */
+  /** SQL of the source and of Redshift: the value's text; NULL for NULL. */
   readonly source: string
   readonly destination: string
+  /** The same as part of the row's hash: begun by its length where it can have what ends it. */
+  readonly sourcePart: string
+  readonly destinationPart: string
   /** The same for rows that are fetched by key: what the values mean is looked at, see `sameValues`. */
   readonly sourceValue: string
   readonly destinationValue: string
@@ -47,7 +50,14 @@ export function comparedColumns(inputs: readonly ComparedInput[], policy: UnfitP
     const there = destinationText(rule.name, type, short)
     const stored = (write: (x: string) => string) => storedText(column, rule, type, policy, write)
     const here = stored((x) => sourceText(x, type, short))
-    const both = { kind: type.kind, source: here, destination: there }
+    const isFree = type.kind === 'char' || isShort(type, short)
+    const both = {
+      kind: type.kind,
+      source: here,
+      destination: there,
+      sourcePart: isFree ? stored((x) => measured(sourceText(x, type, short))) : here,
+      destinationPart: isFree ? `CAST(OCTET_LENGTH(${there}) AS VARCHAR(8)) || ':' || ${there}` : there,
+    }
     if (type.kind !== 'super') return { ...both, sourceValue: here, destinationValue: there }
     const name = `t.${quoteName(rule.name)}`
     return {
@@ -60,11 +70,20 @@ export function comparedColumns(inputs: readonly ComparedInput[], policy: UnfitP
 
 /** Text of a row's columns, in SQL of the source: each ended, so that one is told from the next and NULL from no text. */
 export function sourceParts(columns: readonly ComparedColumn[]): string[] {
-  return columns.map(({ source }) => `coalesce(${source} || E'\\x02', E'\\x01')`)
+  return columns.map(({ sourcePart }) => `coalesce(${sourcePart} || E'\\x02', E'\\x01')`)
 }
 
 export function destinationParts(columns: readonly ComparedColumn[]): string {
-  return columns.map(({ destination }) => `COALESCE(${destination} || CHR(2), CHR(1))`).join(' || ')
+  return columns.map(({ destinationPart }) => `COALESCE(${destinationPart} || CHR(2), CHR(1))`).join(' || ')
+}
+
+/** Text that says how many bytes it has, in SQL of the source. */
+function measured(text: string): string {
+  return `octet_length(convert_to(${text}, 'UTF8')) || ':' || ${text}`
+}
+
+function isShort({ kind, length }: RedshiftType, short: number): boolean {
+  return kind === 'varchar' && (length ?? MAX_VARCHAR) <= short
 }
 
 const TYPED: ReadonlySet<RedshiftKind> = new Set([
@@ -138,7 +157,7 @@ function sourceText(x: string, type: RedshiftType, short: number): string {
     case 'char':
       return `rtrim(${x}, ' ')`
     case 'varchar':
-      return (type.length ?? MAX_VARCHAR) <= short ? `(${x})` : md5Text(x)
+      return isShort(type, short) ? `(${x})` : md5Text(x)
     case 'varbyte':
       return `(SELECT string_agg(md5(substr(${x}, i, ${2 * PIECE})), '' ORDER BY i) FROM generate_series(1, length(${x}), ${2 * PIECE}) AS i)`
     case 'super': {
@@ -185,7 +204,7 @@ function destinationText(column: string, type: RedshiftType, short: number): str
     case 'char':
       return `RTRIM(${name})`
     case 'varchar':
-      return (type.length ?? MAX_VARCHAR) <= short ? name : `MD5(${name})`
+      return isShort(type, short) ? name : `MD5(${name})`
     case 'varbyte':
       return binaryText(name, type.length ?? MAX_VARBYTE)
     case 'super':

@@ -33,6 +33,8 @@ export function keyOf(
   const text = isText ? plainKeyText(column) : compared.source
   const there = isText ? `t.${quoteName(column.name)}` : compared.destination
   const zone = type.kind === 'timestamptz' ? '+00' : ''
+  // A whole number may stand there with a fraction of nothing.
+  const via = type.kind === 'numeric' ? '::numeric' : ''
   const isReadAgain = READ_AGAIN.has(type.kind) && sourceType(column) !== 'bytea'
   if (!isReadAgain) {
     return {
@@ -45,7 +47,7 @@ export function keyOf(
       text,
       place: ownColumn(column.name),
       equals: column.equals,
-      wanted: (wanted) => `(${zone === '' ? wanted : `(${wanted} || '${zone}')`})::${column.type}`,
+      wanted: (wanted) => `(${zone === '' ? wanted : `(${wanted} || '${zone}')`})${via}::${column.type}`,
     },
     destination: {
       text: there,

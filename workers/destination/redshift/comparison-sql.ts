@@ -62,18 +62,20 @@ function sliced(side: WarehouseSide, slices: Slices): { slice: string; where: st
     : { slice: sliceOf(side, slices.ranges), where: whereClause(side, wholeOf(slices.ranges)) }
 }
 
-/** Key and values of rows; as many statements as their texts need. */
+/** Key and values of rows, of each key two at most; as many statements as their texts need. */
 export function keysStatements(
   side: WarehouseSide,
   wanted: readonly (readonly string[])[],
   room: number,
 ): string[] {
   const what = side.values.map((value, index) => `${value} AS x${index}`).join(', ')
+  const places = side.key.map(({ place }) => place).join(', ')
   const statement = (some: readonly string[]) => {
     const [first] = side.key
     const found =
       side.key.length === 1 && first ? `${first.place} IN (${some.join(', ')})` : `(${some.join(' OR ')})`
-    return `SELECT ${keys(side)}, ${what} FROM ${side.table} AS t${whereClause(side, {}, found)}`
+    const times = `ROW_NUMBER() OVER (PARTITION BY ${places} ORDER BY ${places}) AS n`
+    return `SELECT * FROM (SELECT ${keys(side)}, ${what}, ${times} FROM ${side.table} AS t${whereClause(side, {}, found)}) AS r WHERE n <= 2`
   }
   const empty = Buffer.byteLength(statement([]))
   const texts = wanted.map((key) => {

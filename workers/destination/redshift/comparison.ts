@@ -28,8 +28,10 @@ import { foldName, quoteName, quoteTableName } from './names.ts'
 
 /** So many ranges have short bounds, and results of a few kilobytes. */
 const RANGES = 64
-/** Rows that are fetched for one bracket: up to 64 KB each. */
+/** Rows that are fetched for one bracket. */
 const KEYS = 1_000
+/** The same where a row can have up to 64 KB, three times over. */
+const LONG_KEYS = 250
 /** Bytes of a statement, with some to spare. */
 const ROOM = MAX_STATEMENT_BYTES - 10_000
 
@@ -55,7 +57,7 @@ export async function openComparison(
   return {
     source,
     rangesAtOnce: RANGES,
-    keysAtOnce: KEYS,
+    keysAtOnce: kinds.includes('super') ? LONG_KEYS : KEYS,
     async digests(slices, abort) {
       const rows = await query(digestStatement(destination, slices), abort)
       return inOrder(
