@@ -26,6 +26,7 @@ import {
 import { readSlot } from '../../workers/source/slot.ts'
 import {
   waitForOlderTransactions,
+  waitForVisible,
   waitForWriters,
   writeHold,
   writeRelease,
@@ -560,6 +561,38 @@ describe('watermarks', () => {
         code: 'DeadlineExceeded',
       })
     })
+  })
+
+  it('say what of a table can be in the log unseen: what waits for a synchronous standby, not what has not committed', async () => {
+    const server = await startPrimary({ dir: join(tempDir(), 'synchronous') })
+    try {
+      const connection = await connect(server.url)
+      await query(server.url, 'create table seen (id int primary key)')
+      const { oid } = await readTableDefinition(connection, named('seen'), field)
+      const isAllVisible = () => waitForVisible(connection, { ...named('seen'), oid }, signal)
+      await withClient(server.url, async (client) => {
+        await client.query('begin; insert into seen values (1)')
+        expect(await isAllVisible()).toBe(true)
+        await client.query('rollback')
+        await query(server.url, "alter system set synchronous_standby_names = 'nobody'")
+        await query(server.url, 'select pg_reload_conf()')
+        const committing = client.query('insert into seen values (1)')
+        await until(
+          async () =>
+            (await connection.query("select 1 from pg_stat_activity where wait_event = 'SyncRep'")).length >
+            0,
+          { what: 'a commit that waits', timeoutMs: 10_000 },
+        )
+        expect(await connection.query('select 1 from seen')).toEqual([])
+        expect(await isAllVisible()).toBe(false)
+        await query(server.url, 'alter system reset synchronous_standby_names')
+        await query(server.url, 'select pg_reload_conf()')
+        await committing
+        expect(await isAllVisible()).toBe(true)
+      })
+    } finally {
+      await server.stop()
+    }
   })
 
   it('refuse to hold a table that is not in the publication', async () => {

@@ -11,7 +11,7 @@ const seen = (hash: string, version = hash): Pick<Suspect, 'extra'> => ({
 })
 
 describe('judgeBracket', () => {
-  it.each<[string, Suspect, Bracket, object]>([
+  it.each<[string, Suspect, Omit<Bracket, 'isAllVisible'>, object]>([
     [
       'equal by now',
       suspect,
@@ -103,7 +103,15 @@ describe('judgeBracket', () => {
       { kind: 'undecided' },
     ],
   ])('%s', (_name, of, bracket, expected) => {
-    expect(judgeBracket(of, bracket, (a, b) => a === b)).toMatchObject(expected)
+    expect(judgeBracket(of, { ...bracket, isAllVisible: true }, (a, b) => a === b)).toMatchObject(expected)
+  })
+})
+
+it('nothing follows from a bracket in which the source may not have shown everything', () => {
+  const bracket = { before: row('a'), destination: row('b'), after: row('a'), isAllVisible: false }
+  expect(judgeBracket(sure, bracket, (a, b) => a === b)).toMatchObject({
+    kind: 'again',
+    suspect: { confirmed: 0 },
   })
 })
 
@@ -125,7 +133,7 @@ describe('rows that come and go under one key', () => {
       for (let moment = 200 * random(); ; moment += 300 + 200 * random()) {
         const found = at(moment + 80 + 40 * random())
         const destination = found && !isVersioned ? { ...found, version: '' } : found
-        const bracket = { before: at(moment), destination, after: at(moment + 200) }
+        const bracket = { before: at(moment), destination, after: at(moment + 200), isAllVisible: true }
         const verdict = judgeBracket(one, bracket, (a, b) => a === b)
         if (verdict.kind === 'different') count += 1
         if (verdict.kind !== 'again') break

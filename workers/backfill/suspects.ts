@@ -22,6 +22,8 @@ export interface Bracket {
   readonly before: RowDigest | undefined
   readonly destination: RowDigest | undefined
   readonly after: RowDigest | undefined
+  /** False when the last read may have missed what the destination had by then. */
+  readonly isAllVisible: boolean
 }
 
 export type Verdict =
@@ -45,7 +47,7 @@ const MOST_BRACKETS = 30
  */
 export function judgeBracket(
   suspect: Suspect,
-  { before, destination, after }: Bracket,
+  { before, destination, after, isAllVisible }: Bracket,
   same: (a: string, b: string) => boolean,
 ): Verdict {
   const isEqual = (row: RowDigest | undefined) =>
@@ -53,7 +55,7 @@ export function judgeBracket(
   // In between it was changed to what the destination has, or from it: the destination follows.
   if (isEqual(before) || isEqual(after)) return { kind: 'equal' }
   const brackets = suspect.brackets + 1
-  const stable = before?.version === after?.version
+  const stable = isAllVisible && before?.version === after?.version
   const extra = !after && destination ? JSON.stringify([destination.version, destination.hash]) : ''
   const agreed = extra === suspect.extra ? suspect.confirmed : 0
   const confirmed = stable ? agreed + 1 : 0

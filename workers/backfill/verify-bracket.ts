@@ -7,7 +7,7 @@ import { readLogEnd, readReplayPosition } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
 import { type RowDigest, readByKeys } from '../source/verify-read.ts'
-import { waitForOlderTransactions, writeMark } from '../source/watermark.ts'
+import { waitForVisible, writeMark } from '../source/watermark.ts'
 import type { Attempt } from './context.ts'
 import { type Bracket, keyText, type Suspect } from './suspects.ts'
 
@@ -20,8 +20,6 @@ const REPLAY_DEADLINE = 60_000
 const MARK_PATIENCE = 15_000
 const DEAR_PATIENCE = 120_000
 const MARK_DEADLINE = 600_000
-/** On the primary a transaction is in the log a moment before others can see it. */
-const VISIBLE_DEADLINE = 1_000
 
 /** Reads each row at the source, at the destination, and at the source again; see `Bracket`. */
 export async function readBracket(
@@ -57,13 +55,13 @@ export async function readBracket(
     await sleep(poll, signal)
   }
   const there = await comparison.byKeys(keys, signal)
-  if (isPrimary) await untilVisible(attempt)
-  else await untilReplayed(source, (await readLogEnd(control)).flushed, signal)
+  const isAllVisible = !isPrimary || (await waitForVisible(control, attempt.definition, signal))
+  if (!isPrimary) await untilReplayed(source, (await readLogEnd(control)).flushed, signal)
   const after = await readByKeys(source.query, comparison.source, keys)
   const [first, between, last] = [before, there, after].map(byKey)
   return keys.map((key) => {
     const text = keyText(key)
-    return { before: first?.get(text), destination: between?.get(text), after: last?.get(text) }
+    return { before: first?.get(text), destination: between?.get(text), after: last?.get(text), isAllVisible }
   })
 }
 
@@ -86,24 +84,28 @@ export function assertComparable(row: LedgerTable | undefined, table: TableName)
   }
 }
 
-async function untilReplayed(replica: Connection, wanted: LSN, signal: AbortSignal): Promise<void> {
+/**
+ * Waits until a replica has everything up to `wanted`. Throws `ReplicaBehind` (retryable: then a server is looked for anew) when it
+ * does not come to it, or is a server of its own by now, which never will.
+ */
+export async function untilReplayed(
+  replica: Pick<Connection, 'query' | 'place'>,
+  wanted: LSN,
+  signal: AbortSignal,
+): Promise<void> {
   const deadline = performance.now() + REPLAY_DEADLINE
   for (;;) {
     const { inRecovery, replayed } = await readReplayPosition(replica)
-    if (!inRecovery || replayed >= wanted) return
+    if (!inRecovery) {
+      const { field, host, port } = replica.place
+      throw new MillraceError('ReplicaBehind', `${field}.host: ${host}:${port} is not a replica any more`)
+    }
+    if (replayed >= wanted) return
     if (performance.now() > deadline) {
       throw new MillraceError('ReplicaBehind', 'the replica that is read does not follow its primary')
     }
     await sleep(POLL / 2, signal)
   }
-}
-
-async function untilVisible({ control, signal }: Attempt): Promise<void> {
-  const options = { signal, deadlineMilliseconds: VISIBLE_DEADLINE, onWait() {} }
-  await waitForOlderTransactions(control, options).catch((error) => {
-    // One that runs for long has not been committed, and what has not been committed is nowhere else.
-    if (!(error instanceof MillraceError && error.code === 'DeadlineExceeded')) throw error
-  })
 }
 
 function byKey(rows: readonly RowDigest[]): Map<string, RowDigest> {

@@ -59,7 +59,7 @@ export function isSameServer(a: ServerIdentity, b: ServerIdentity): boolean {
  * finished before the transaction that takes the snapshot begins.
  */
 export async function readReplayPosition(
-  connection: Connection,
+  connection: Pick<Connection, 'query'>,
 ): Promise<{ readonly inRecovery: boolean; readonly replayed: LSN }> {
   const [row] = await connection.query(
     "SELECT pg_is_in_recovery() AS in_recovery, coalesce(pg_last_wal_replay_lsn(), '0/0') AS replayed",

@@ -54,6 +54,31 @@ export async function waitForOlderTransactions(connection: Connection, options: 
   )
 }
 
+/** On the primary a transaction is in the log a moment before others can see it; longer only while it waits for a standby. */
+const VISIBLE_DEADLINE_MILLISECONDS = 1_000
+
+/**
+ * Waits until all changes of the table that are in the primary's log by now are visible there. False when that cannot be said: a
+ * transaction that has written the table goes on, and may be one that has committed and waits for a synchronous standby.
+ */
+export async function waitForVisible(
+  connection: Connection,
+  table: TableName & { readonly oid: number },
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await waitForWriters(connection, table, { signal, deadlineMilliseconds: VISIBLE_DEADLINE_MILLISECONDS })
+    return true
+  } catch (error) {
+    if (!(error instanceof MillraceError && error.code === 'DeadlineExceeded')) throw error
+    const [row] = await connection.query(
+      "SELECT current_setting('synchronous_standby_names') = '' AS is_alone",
+    )
+    // Then one that goes on has not committed, and what has not been committed is nowhere else.
+    return row?.is_alone === 't'
+  }
+}
+
 /**
  * Throws `TableNotFound` (retryable: it joins as soon as capture comes to it) when the table is not in the publication.
  */
