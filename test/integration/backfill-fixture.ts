@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { pino } from 'pino'
@@ -192,24 +192,14 @@ export async function openBed(
       return { done, metrics, stop: () => stop.abort(new Error('stopped')) }
     },
     spawn() {
-      const child = spawn(process.execPath, ['workers/backfill/main.ts'], {
-        env: {
-          PATH: process.env.PATH,
-          POD_NAMESPACE: namespace,
-          MILLRACE_PIPELINE: 'one',
-          MILLRACE_PIPELINE_UID: env.pipelineUid,
-          MILLRACE_BACKFILL: 'first',
-          MILLRACE_BACKFILL_UID: uid,
-          MILLRACE_SECRETS_DIR: secretsDir,
-          MILLRACE_KUBECONFIG: kubeconfig(),
-          MILLRACE_PORT: '0',
-        },
-        stdio: ['ignore', 'pipe', 'pipe'],
+      return spawnBackfill({
+        POD_NAMESPACE: namespace,
+        MILLRACE_PIPELINE: 'one',
+        MILLRACE_PIPELINE_UID: env.pipelineUid,
+        MILLRACE_BACKFILL: 'first',
+        MILLRACE_BACKFILL_UID: uid,
+        MILLRACE_SECRETS_DIR: secretsDir,
       })
-      let output = ''
-      for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => (output += bytes))
-      const exit = new Promise<number | null>((resolve) => child.once('exit', resolve))
-      return { child, exit, output: () => output }
     },
     async hold() {
       const end = await until(
@@ -365,4 +355,32 @@ function decodeMessages(lines: readonly Buffer[]): { kind: string; uid?: string;
     }
   }
   return found
+}
+
+/** Runs a backfill Job in a process of its own. */
+export function spawnBackfill(env: Readonly<Record<string, string>>): Spawned {
+  const child = spawn(process.execPath, ['workers/backfill/main.ts'], {
+    env: { PATH: process.env.PATH, MILLRACE_KUBECONFIG: kubeconfig(), MILLRACE_PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => (output += bytes))
+  const exit = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  return { child, exit, output: () => output }
+}
+
+/** Highest resident memory of a process, in bytes, once it has ended. */
+export async function peakMemory({ child, exit }: Spawned): Promise<number> {
+  let peak = 0
+  const timer = setInterval(() => {
+    try {
+      const status = readFileSync(`/proc/${child.pid}/status`, 'utf8')
+      peak = Math.max(peak, Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024)
+    } catch {
+      // It has ended.
+    }
+  }, 50)
+  await exit
+  clearInterval(timer)
+  return peak
 }

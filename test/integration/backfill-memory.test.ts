@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Transport } from '../../lib/kube/transport.ts'
-import { openBed, type Spawned } from './backfill-fixture.ts'
+import { openBed, peakMemory } from './backfill-fixture.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
 
 let transport: Transport
@@ -13,22 +12,6 @@ beforeAll(async () => {
 afterAll(() => transport.close())
 
 const MB = 1024 * 1024
-
-/** Highest resident memory of a process, in bytes, once it has ended. */
-async function peakMemory({ child, exit }: Spawned): Promise<number> {
-  let peak = 0
-  const timer = setInterval(() => {
-    try {
-      const status = readFileSync(`/proc/${child.pid}/status`, 'utf8')
-      peak = Math.max(peak, Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024)
-    } catch {
-      // It has ended.
-    }
-  }, 50)
-  await exit
-  clearInterval(timer)
-  return peak
-}
 
 describe('memory', () => {
   it('does not depend on the size of a row', { timeout: 240_000 }, async () => {

@@ -11,6 +11,7 @@ import { runApply } from '../../workers/apply/run.ts'
 import { runBackfill } from '../../workers/backfill/run.ts'
 import { runCapture } from '../../workers/capture/run.ts'
 import { fileSecrets } from '../../workers/runtime/secrets.ts'
+import { peakMemory, spawnBackfill } from './backfill-fixture.ts'
 import { adminTransport, createNamespace, installCrds, pipelineManifest, request } from './kubernetes.ts'
 import { createDatabase, kafkaBrokers, type TestDatabase, tempDir, withClient } from './services.ts'
 
@@ -27,6 +28,8 @@ export interface VerifySite {
   /** Makes a backfill and waits until it has drained. */
   copy(name: string, table: string): Promise<void>
   verify(table: string, spec?: object): Promise<Verified>
+  /** The same in a process of its own; `peak` is the most memory that it took, bytes. */
+  verifyApart(table: string): Promise<Verified & { readonly peak: number }>
   /** How long the first copies took, seconds. */
   readonly copied: ReadonlyMap<string, number>
   close(): Promise<void>
@@ -170,6 +173,15 @@ export async function openVerifySite(options: VerifySiteOptions): Promise<Verify
   for (const table of names) await drained(`copy-${table}`)
 
   let number = 0
+  async function verify(table: string, spec: object, comparing: (job: MadeBackfill) => Promise<void>) {
+    number += 1
+    const backfill = `verify-${number}`
+    const job = await make(backfill, table, { verify: 'Only', ...spec })
+    const began = performance.now()
+    await comparing(job)
+    const seconds = (performance.now() - began) / 1000
+    return { ...(await status(backfill)).verify, name: backfill, seconds }
+  }
   return {
     source,
     copied,
@@ -180,14 +192,23 @@ export async function openVerifySite(options: VerifySiteOptions): Promise<Verify
       await run(await make(backfill, table, {}))
       await drained(backfill)
     },
-    async verify(table, spec = {}) {
-      number += 1
-      const backfill = `verify-${number}`
-      const job = await make(backfill, table, { verify: 'Only', ...spec })
-      const began = performance.now()
-      await run(job)
-      const seconds = (performance.now() - began) / 1000
-      return { ...(await status(backfill)).verify, name: backfill, seconds }
+    verify: (table, spec = {}) => verify(table, spec, run),
+    async verifyApart(table) {
+      let peak = 0
+      const found = await verify(table, {}, async ({ backfill, backfillUid }) => {
+        const worker = spawnBackfill({
+          POD_NAMESPACE: namespace,
+          MILLRACE_PIPELINE: 'one',
+          MILLRACE_PIPELINE_UID: pipeline.metadata.uid ?? '',
+          MILLRACE_BACKFILL: backfill,
+          MILLRACE_BACKFILL_UID: backfillUid,
+          MILLRACE_SECRETS_DIR: secretsDir,
+        })
+        peak = await peakMemory(worker)
+        const code = await worker.exit
+        if (code !== 0) throw new Error(`the comparison ended with ${code}: ${worker.output()}`)
+      })
+      return { ...found, peak }
     },
     async close() {
       for (const end of ends.reverse()) await end().catch(() => {})

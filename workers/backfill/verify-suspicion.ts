@@ -20,9 +20,9 @@ export interface Suspicion {
 /** Bytes of a listed row without its key's text, and of a suspect; measured as about 350. */
 const ROW_BYTES = 400
 /** Bytes of all keys of one side's listing, but for the last one. */
-export const LISTED_KEY_BYTES = 2 * 1024 * 1024
+export const LISTED_KEY_BYTES = 1024 * 1024
 /** What rows that are listed and suspects may take together: the pod has 256 MiB. */
-const ROOM = 48 * 1024 * 1024
+const ROOM = 24 * 1024 * 1024
 /** Characters of the keys of one bracket. */
 const MOST_BATCH = 1024 * 1024
 
