@@ -583,7 +583,7 @@ describe('watermarks', () => {
             0,
           { what: 'a commit that waits', timeoutMs: 10_000 },
         )
-        expect(await connection.query('select 1 from seen')).toEqual([])
+        expect(await connection.query('select 1 from public.seen')).toEqual([])
         expect(await isAllVisible()).toBe(false)
         await query(server.url, 'alter system reset synchronous_standby_names')
         await query(server.url, 'select pg_reload_conf()')

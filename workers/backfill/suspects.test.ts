@@ -6,9 +6,11 @@ const row = (hash: string, version = hash): RowDigest => ({ key: ['1'], hash, ve
 const suspect: Suspect = { key: ['1'], range: 0, confirmed: 0, extra: '', brackets: 0 }
 const sure: Suspect = { ...suspect, confirmed: 1, brackets: 1 }
 /** What brackets agreed on that saw this row where the source had none. */
-const seen = (hash: string, version = hash): Pick<Suspect, 'extra'> => ({
-  extra: JSON.stringify([version, hash]),
-})
+const seen = (destination: RowDigest): Pick<Suspect, 'extra'> => {
+  const bracket = { before: undefined, destination, after: undefined, isAllVisible: true }
+  const verdict = judgeBracket(suspect, bracket, () => false)
+  return { extra: verdict.kind === 'again' ? verdict.suspect.extra : '' }
+}
 
 describe('judgeBracket', () => {
   it.each<[string, Suspect, Omit<Bracket, 'isAllVisible'>, object]>([
@@ -62,37 +64,37 @@ describe('judgeBracket', () => {
     ],
     [
       'extra',
-      { ...sure, ...seen('b') },
+      { ...sure, ...seen(row('b')) },
       { before: undefined, destination: row('b'), after: undefined },
       { kind: 'different', how: 'Extra' },
     ],
     [
       'extra, but written again meanwhile: it may have come and gone at the source',
-      { ...sure, ...seen('b', '1') },
+      { ...sure, ...seen(row('b', '1')) },
       { before: undefined, destination: row('b', '2'), after: undefined },
-      { kind: 'again', suspect: { confirmed: 1, ...seen('b', '2') } },
+      { kind: 'again', suspect: { confirmed: 1, ...seen(row('b', '2')) } },
     ],
     [
       'extra, after the source had another one',
       sure,
       { before: undefined, destination: row('b'), after: undefined },
-      { kind: 'again', suspect: { confirmed: 1, ...seen('b') } },
+      { kind: 'again', suspect: { confirmed: 1, ...seen(row('b')) } },
     ],
     [
       'changed, after the source had none',
-      { ...sure, ...seen('b') },
+      { ...sure, ...seen(row('b')) },
       { before: row('a'), destination: row('b'), after: row('a') },
       { kind: 'again', suspect: { confirmed: 1, extra: '' } },
     ],
     [
       'extra where there are no versions, a few times',
-      { ...sure, ...seen('b', ''), confirmed: 6 },
+      { ...sure, ...seen(row('b', '')), confirmed: 6 },
       { before: undefined, destination: row('b', ''), after: undefined },
       { kind: 'again', suspect: { confirmed: 7 } },
     ],
     [
       'extra where there are no versions, often',
-      { ...sure, ...seen('b', ''), confirmed: 7 },
+      { ...sure, ...seen(row('b', '')), confirmed: 7 },
       { before: undefined, destination: row('b', ''), after: undefined },
       { kind: 'different', how: 'Extra' },
     ],

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { RowDigest } from '../source/verify-read.ts'
 
 /** A row that was not the same on both sides when it was last looked at, which a change under way may explain. */
@@ -7,7 +8,7 @@ export interface Suspect {
   readonly range: number
   /** Brackets in a row in which it differed although the source did not change it. */
   readonly confirmed: number
-  /** What those brackets agree on where the source has no row; empty where it has one. */
+  /** The destination's row that those brackets agree on where the source has none; empty where it has one. */
   readonly extra: string
   readonly brackets: number
 }
@@ -56,7 +57,7 @@ export function judgeBracket(
   if (isEqual(before) || isEqual(after)) return { kind: 'equal' }
   const brackets = suspect.brackets + 1
   const stable = isAllVisible && before?.version === after?.version
-  const extra = !after && destination ? JSON.stringify([destination.version, destination.hash]) : ''
+  const extra = !after && destination ? destination.version || digest(destination.hash) : ''
   const agreed = extra === suspect.extra ? suspect.confirmed : 0
   const confirmed = stable ? agreed + 1 : 0
   const wanted = extra !== '' && destination?.version === '' ? UNVERSIONED_CONFIRMATIONS : CONFIRMATIONS
@@ -91,6 +92,11 @@ export function differingRows(
     there.delete(text)
   }
   return [...found, ...there.values()]
+}
+
+/** Of a row's values, which may be long. */
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('base64')
 }
 
 /** Text that no other key has. */

@@ -95,4 +95,24 @@ describe('a statement of a comparison', () => {
     expect(text).toContain('ON t."c0" = (r.w0)::s.mood')
     expect(values).toEqual(['{"a\\"b","c"}'])
   })
+
+  it('finds rows whose key the destination writes in another way, still by their index', () => {
+    const { source, destination } = sides([['integer', 'numeric(12,2)']])
+    const { text } = keysSQL(source, [['1.00']])
+    expect(text).toContain('ON t."c0" = ((r.w0)::numeric(12,2))::integer')
+    const stored = `CASE WHEN t."c0" IS NULL THEN NULL ELSE format('%s', t."c0")::numeric(12,2) END`
+    expect([source.key[0]?.text, destination.key[0]?.text]).toEqual([
+      `format('%s', ${stored})`,
+      `format('%s', t."c0")`,
+    ])
+    expect(source.scatter).toContain(stored)
+  })
+
+  it('has one row of each key, of which the destination may have several', () => {
+    const { source, destination } = sides([['bigint', 'bigint']])
+    expect(keysSQL(destination, [['1']]).text).toMatch(
+      /^SELECT k0 .*CASE count\(DISTINCT v\) WHEN 1 .* GROUP BY 1$/,
+    )
+    expect(keysSQL(source, [['1']]).text).not.toContain('GROUP BY')
+  })
 })

@@ -14,4 +14,12 @@ describe('keyOf', () => {
     const side = { key: [source], from: 's.t', where: '', hash: '' } as unknown as VerifySide
     expect(keysSQL(side, [['a']]).text).toContain(`ON ${expected}`)
   })
+
+  it('finds a row of the source by a number that has a fraction of nothing in the destination', () => {
+    const column = { name: 'k', type: 'integer', baseType: 'integer', typeKind: 'base' }
+    const input = { column, type: { kind: 'numeric', length: 12, scale: 2 } } as unknown as ComparedInput
+    expect(keyOf(input, { source: '', destination: '' } as ComparedColumn).source.wanted('r.w0')).toBe(
+      '(r.w0)::numeric::integer',
+    )
+  })
 })
