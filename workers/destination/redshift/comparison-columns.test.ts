@@ -6,7 +6,7 @@ import type { RedshiftType } from './redshift-type.ts'
 
 function columnsOf(type: RedshiftType) {
   const column = { name: 'c', type: 'text', baseType: 'text', typeKind: 'base' } as Column
-  const rule = { index: 0, name: 'c', type: '', form: plain(type), key: false }
+  const rule = { index: 0, name: 'c', type, form: plain(type), key: false }
   return comparedColumns([{ column, rule, type }], 'Null')
 }
 
