@@ -1,4 +1,4 @@
-import { TABLE_BACKFILLS } from '../../crds/api.ts'
+import { PIPELINES, TABLE_BACKFILLS } from '../../crds/api.ts'
 import type { Pipeline } from '../../crds/pipeline.ts'
 import type { KubeObject } from '../../lib/kube/api.ts'
 import { rejectionOf } from '../../lib/kube/rejection.ts'
@@ -45,14 +45,18 @@ export async function deletePipeline(
     case 'restart-cleanup':
       await removeCleanup(context, pipeline, signal)
       break
-    case 'finish':
-      if (step.leftBehind !== undefined) {
-        const note = leftBehindNote(pipeline, step.leftBehind)
+    case 'finish': {
+      const note =
+        step.leftBehind === undefined
+          ? await whyLeftAlone(context, pipeline, signal)
+          : leftBehindNote(pipeline, step.leftBehind)
+      if (note !== undefined) {
         log.error({ pipeline: keyOf(pipeline) }, note)
         events.record(pipeline, 'Warning', 'SlotLeftBehind', 'Delete', note)
       }
       await removeFinalizer(context, pipeline, signal)
       return undefined
+    }
     case 'wait':
       break
   }
@@ -165,6 +169,17 @@ function cleanupProblem(pipeline: Pipeline): string | undefined {
   const problem = problemsOf(pipeline).find((one) => one.component === 'Source' || one.component === 'Slot')
   if (!problem) return undefined
   return `${problem.message}; to leave them in the source, set spec.deletionPolicy to Retain`
+}
+
+/** What the cleanup says that it left alone because it is another Pipeline's. Asked anew: the watch may be behind its Job. */
+async function whyLeftAlone(
+  { kube }: OperatorContext,
+  { metadata }: Pipeline,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const live = await kube.get<Pipeline>(within(PIPELINES, metadata.namespace), metadata.name, signal)
+  if (live?.metadata.uid !== metadata.uid) return undefined
+  return problemsOf(live).find((one) => one.component === 'Slot' && one.code === 'ActionRefused')?.message
 }
 
 function leftBehindNote(pipeline: Pipeline, why: string): string {

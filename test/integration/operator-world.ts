@@ -9,7 +9,14 @@ import type { Transport } from '../../lib/kube/transport.ts'
 import type { OperatorConfig } from '../../operator/config.ts'
 import { createStores, type OperatorContext } from '../../operator/context.ts'
 import { type OperatorApi, operatorApi } from '../../operator/kube/api.ts'
-import { DEPLOYMENTS, type Deployment, JOBS, type Job, within } from '../../operator/kube/resources.ts'
+import {
+  DEPLOYMENTS,
+  type Deployment,
+  EVENTS,
+  JOBS,
+  type Job,
+  within,
+} from '../../operator/kube/resources.ts'
 import { createEventRecorder } from '../../operator/runtime/events.ts'
 import { operatorMetrics } from '../../operator/runtime/metrics.ts'
 import { createOperator } from '../../operator/wiring.ts'
@@ -37,6 +44,7 @@ export interface World {
   backfills(): Promise<TableBackfill[]>
   job(name: string): Promise<Job | undefined>
   jobs(): Promise<Job[]>
+  events(): Promise<{ readonly reason: string; readonly note?: string }[]>
   /** What capture would write into the status of a Pipeline. */
   capture(pipeline: string, status: CaptureStatus): Promise<void>
   apply(pipeline: string, status: ApplyStatus): Promise<void>
@@ -157,6 +165,7 @@ export async function createWorld(transport: Transport): Promise<World> {
     backfills: () => list<TableBackfill>(TABLE_BACKFILLS),
     job: (name) => kube.get<Job>(within(JOBS, namespace), name, never),
     jobs: () => list<Job>(JOBS),
+    events: () => list(EVENTS),
     capture: (name, capture) => applyStatus(PIPELINES, name, 'millrace-capture', { capture }),
     apply: (name, apply) => applyStatus(PIPELINES, name, 'millrace-apply', { apply }),
     async copy(name, copy) {

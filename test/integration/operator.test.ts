@@ -585,6 +585,22 @@ describe('deleting a Pipeline', () => {
     await gone('shop')
   })
 
+  it('says in an event what the cleanup has left to another Pipeline', async () => {
+    await world.createPipeline('shop')
+    await world.capture('shop', { problems: [{ component: 'Slot', code: 'SlotInUse', message: 'in use' }] })
+    await world.until(() => deployment('shop-apply'), 'its Deployments')
+    await world.remove(PIPELINES, 'shop')
+    await world.until(() => world.job('shop-cleanup'), 'the cleanup Job')
+    const message = 'slot s stays in the source: it belongs to another Pipeline'
+    await world.capture('shop', { problems: [{ component: 'Slot', code: 'ActionRefused', message }] })
+    await world.finish('shop-cleanup', 'Complete')
+    await gone('shop')
+    await world.until(
+      async () => (await world.events()).find((one) => one.reason === 'SlotLeftBehind')?.note === message,
+      'the event',
+    )
+  })
+
   it('does not wait for the Jobs of backfills that have ended', async () => {
     await world.createPipeline('shop', { tables: [{ name: 't01' }] })
     await world.capture('shop', { slot: 'millrace_shop' })

@@ -16,6 +16,7 @@ import {
   type PostgresTarget,
 } from '../../workers/source/connect.ts'
 import { isSameServer, readReplayPosition, readServerIdentity } from '../../workers/source/identity.ts'
+import { ownerComment } from '../../workers/source/owner.ts'
 import {
   ensurePublication,
   isMember,
@@ -611,9 +612,12 @@ describe('watermarks', () => {
 })
 
 describe('cleaning up', () => {
+  const names = { slot: 'gone', publication: 'gone' }
+  const me = { owner: ownerComment('n', 'me', 'uid-1'), reportedSlot: undefined }
+
   it('takes slot and publication away, also while somebody reads the slot; twice is no harm', async () => {
     const connection = await connect()
-    await ensurePublication(connection, 'gone', 'me')
+    await ensurePublication(connection, 'gone', me.owner)
     await connection.query(`select pg_create_logical_replication_slot('gone', 'pgoutput')`)
     const reader = await openConnection(targetOf(database.url), { purpose: 'replication', signal })
     reader.client
@@ -623,18 +627,34 @@ describe('cleaning up', () => {
       what: 'a reader',
       timeoutMs: 10_000,
     })
-    await dropSlotAndPublication(connection, { slot: 'gone', publication: 'gone' }, signal)
+    expect(await dropSlotAndPublication(connection, names, me, signal)).toBeUndefined()
     expect(await readSlot(connection, 'gone')).toBeUndefined()
     expect(await sql(`select 1 from pg_publication where pubname = 'gone'`)).toEqual([])
-    await dropSlotAndPublication(connection, { slot: 'gone', publication: 'gone' }, signal)
+    expect(await dropSlotAndPublication(connection, names, me, signal)).toBeUndefined()
     await reader.close()
+  })
+
+  it('leaves the slot that another Pipeline reads alone, and says whose it is', async () => {
+    const connection = await connect()
+    const other = ownerComment('n', 'other', 'uid-2')
+    await ensurePublication(connection, 'gone', other)
+    await connection.query(`select pg_create_logical_replication_slot('gone', 'pgoutput')`)
+    expect(await dropSlotAndPublication(connection, names, me, signal)).toContain(other)
+    expect(await readSlot(connection, 'gone')).toBeDefined()
+    await sql('drop publication gone')
+    expect(await dropSlotAndPublication(connection, names, me, signal)).toContain('never reported')
+    expect(await readSlot(connection, 'gone')).toBeDefined()
+    const reported = { ...me, reportedSlot: 'gone' }
+    expect(await dropSlotAndPublication(connection, names, reported, signal)).toBeUndefined()
+    expect(await readSlot(connection, 'gone')).toBeUndefined()
   })
 
   it('does not touch a slot that is none of ours', async () => {
     const connection = await connect()
+    const physical = { slot: 'physical_one', publication: 'none' }
     await connection.query(`select pg_create_physical_replication_slot('physical_one')`)
     await expect(
-      dropSlotAndPublication(connection, { slot: 'physical_one', publication: 'none' }, signal),
+      dropSlotAndPublication(connection, physical, { ...me, reportedSlot: 'physical_one' }, signal),
     ).rejects.toMatchObject({ code: 'InvalidSpec', field: 'spec.source.postgres.slot' })
     await sql(`select pg_drop_replication_slot('physical_one')`)
   })

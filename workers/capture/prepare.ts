@@ -4,12 +4,8 @@ import { sleep } from '../../lib/sleep.ts'
 import type { Connection, PostgresTarget } from '../source/connect.ts'
 import { readServerIdentity, type ServerIdentity } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
-import {
-  ensurePublication,
-  type Publication,
-  type SourceNames,
-  setPublicationOwner,
-} from '../source/publication.ts'
+import { setPublicationOwner } from '../source/owner.ts'
+import { ensurePublication, type Publication, type SourceNames } from '../source/publication.ts'
 import { dropSlot, readSlot, type Slot, slotInUse } from '../source/slot.ts'
 import { describeTransactions, readRunningTransactions } from '../source/writers.ts'
 import { createSlot } from './replication.ts'

@@ -10,6 +10,7 @@ import { type PipelineWatch, watchPipeline } from '../runtime/pipeline.ts'
 import { pipelineResource } from '../runtime/resources.ts'
 import { createStatusWriter } from '../runtime/status.ts'
 import { publicationName, slotName } from '../source/names.ts'
+import { ownerComment } from '../source/owner.ts'
 import { sourceTarget } from '../source/targets.ts'
 import { createMetrics } from './metrics.ts'
 import { createReport, type Report } from './report.ts'
@@ -86,7 +87,7 @@ async function persist(context: Input, watch: PipelineWatch, report: Report): Pr
             publication: publicationName(spec, env.namespace, env.pipeline),
             slot: slotName(spec, env.namespace, env.pipeline),
           },
-          owner: `Millrace Pipeline ${env.namespace}/${env.pipeline} ${env.pipelineUid}`,
+          owner: ownerComment(env.namespace, env.pipeline, env.pipelineUid),
           prefix: topicPrefix(spec, env.namespace, env.pipeline),
           log,
           metrics,

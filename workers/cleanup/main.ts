@@ -8,12 +8,13 @@ import { createStatusWriter } from '../runtime/status.ts'
 import { dropSlotAndPublication } from '../source/cleanup.ts'
 import { withConnection } from '../source/connect.ts'
 import { publicationName, slotName } from '../source/names.ts'
+import { ownerComment } from '../source/owner.ts'
 import { sourceTarget } from '../source/targets.ts'
 
 /** How often the source is asked before the pod gives up and leaves it to the Job to make another. */
 const ATTEMPTS = 20
 
-/** The cleanup process: drops slot and publication of a Pipeline that is being deleted. */
+/** The cleanup process: drops slot and publication of a Pipeline that is being deleted, unless they are another one's. */
 await runWorker('cleanup', async ({ env, kube, log, secrets, stop }) => {
   const pipeline = await kube.get<Pipeline>(pipelineResource(env.namespace), env.pipeline, stop)
   if (pipeline?.metadata.uid !== env.pipelineUid) {
@@ -24,6 +25,10 @@ await runWorker('cleanup', async ({ env, kube, log, secrets, stop }) => {
     publication: publicationName(spec, env.namespace, env.pipeline),
     slot: slotName(spec, env.namespace, env.pipeline),
   }
+  const claimant = {
+    owner: ownerComment(env.namespace, env.pipeline, env.pipelineUid),
+    reportedSlot: pipeline.status?.capture?.slot,
+  }
   const status = createStatusWriter({
     kube,
     resource: pipelineResource(env.namespace),
@@ -32,12 +37,12 @@ await runWorker('cleanup', async ({ env, kube, log, secrets, stop }) => {
     fieldManager: 'millrace-cleanup',
     log,
   })
-  await retry(
+  const left = await retry(
     () =>
       withConnection(
         sourceTarget(spec, secrets, 'cleanup'),
         { purpose: 'query', signal: stop },
-        (connection) => dropSlotAndPublication(connection, names, stop),
+        (connection) => dropSlotAndPublication(connection, names, claimant, stop),
       ),
     {
       signal: stop,
@@ -49,6 +54,16 @@ await runWorker('cleanup', async ({ env, kube, log, secrets, stop }) => {
       },
     },
   )
+  if (left === undefined) log.info(names, 'Dropped slot and publication')
+  else {
+    log.warn({ ...names, reason: left }, 'Slot and publication stay in the source')
+    const error = new MillraceError(
+      'ActionRefused',
+      `slot ${names.slot} and publication ${names.publication} stay in the source: ${left}`,
+    )
+    // The operator says it in an event of the Pipeline, which is about to go.
+    status.set({ capture: { problems: [toProblem(error, { component: 'Slot' })] } }, { urgent: true })
+    await status.flush(stop)
+  }
   status.close()
-  log.info(names, 'Dropped slot and publication')
 })

@@ -4,6 +4,7 @@ import { fromClause, leafTables, readTableDefinition } from './catalog.ts'
 import { type Connection, inTransaction } from './connect.ts'
 import { checkGenerated } from './generated.ts'
 import { commitDurably, emitMessage } from './messages.ts'
+import { setPublicationOwner } from './owner.ts'
 import { checkPartitions } from './partitions.ts'
 import { sqlState } from './postgres-errors.ts'
 import { ALTERED, emitGap } from './publication-gap.ts'
@@ -96,16 +97,6 @@ export async function ensurePublication(
       throw explainCreate(error, connection)
     }
   }
-}
-
-/** Records in the publication's comment which Pipeline it belongs to. */
-export async function setPublicationOwner(
-  connection: Connection,
-  name: string,
-  owner: string,
-): Promise<void> {
-  const text = owner.replaceAll("'", "''")
-  await connection.query(`COMMENT ON PUBLICATION ${quoteIdentifier(name)} IS '${text}'`)
 }
 
 /** The tables of the publication, by their present names. Empty when there is no such publication. */
