@@ -213,6 +213,44 @@ describe('two captures', () => {
   })
 })
 
+describe('a publication that names another Pipeline', () => {
+  const other = "comment on publication pub_other is 'Millrace Pipeline elsewhere/shop uid'"
+  const member = "select 1 from pg_publication_tables where pubname = 'pub_other' and tablename = 'u'"
+
+  it('is refused, its slot being there or not, until the comment is cleared', async () => {
+    const bed = await open('taken', { ...table, postgres: { publication: 'pub_other' } })
+    await bed.sql(`create publication pub_other; ${other}`)
+    bed.run()
+    const { problems, slot } = await bed.untilStatus('refused', (one) => one.problems !== undefined)
+    expect(problems?.[0]).toMatchObject({
+      code: 'SlotInUse',
+      message: expect.stringMatching(/elsewhere\/shop uid.*COMMENT ON PUBLICATION "pub_other" IS NULL/),
+    })
+    expect(slot).toBeUndefined()
+    await bed.sql('comment on publication pub_other is null')
+    await bed.untilJoined('t')
+  })
+
+  it('keeps the tables that the other one wants', async () => {
+    const bed = await open('shared', { ...table, postgres: { publication: 'pub_other' } })
+    bed.run()
+    await bed.untilJoined('t')
+    const [own] = await bed.sql<{ own: string }>(
+      "select obj_description(oid, 'pg_publication') as own from pg_publication where pubname = 'pub_other'",
+    )
+    await bed.sql(`${other}; create table u (id int primary key); alter publication pub_other add table u`)
+    await bed.untilStatus('named', (one) => one.problems?.[0]?.message.includes('elsewhere/shop') === true)
+    // Until another one joins, the look that would have removed it is over.
+    await bed.sql('create table v (id int primary key)')
+    await bed.patch({ tables: [{ name: 't' }, { name: 'v' }] })
+    await bed.untilJoined('v')
+    expect(await bed.sql(member)).toHaveLength(1)
+    await bed.sql(`comment on publication pub_other is '${own?.own}'`)
+    await bed.untilStatus('its own again', (one) => one.problems === undefined)
+    await until(async () => (await bed.sql(member)).length === 0, { what: 'u to leave', timeoutMs: 30_000 })
+  })
+})
+
 describe('a session that the source still has', () => {
   it('is ended by the capture whose it was, long before the source would notice', async () => {
     const { hostname, port } = new URL(sourceUrl())

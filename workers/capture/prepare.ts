@@ -4,7 +4,7 @@ import { sleep } from '../../lib/sleep.ts'
 import type { Connection, PostgresTarget } from '../source/connect.ts'
 import { readServerIdentity, type ServerIdentity } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
-import { setPublicationOwner } from '../source/owner.ts'
+import { isOfOtherName, publicationTaken, setPublicationOwner } from '../source/owner.ts'
 import { ensurePublication, type Publication, type SourceNames } from '../source/publication.ts'
 import { dropSlot, readSlot, type Slot, slotInUse } from '../source/slot.ts'
 import { describeTransactions, readRunningTransactions } from '../source/writers.ts'
@@ -47,8 +47,9 @@ export async function inspectServer(connection: Connection): Promise<ServerIdent
 }
 
 /**
- * Makes the publication, and refuses one that another Pipeline has made: two that share a slot would take each other's
- * changes. One that was left behind by a Pipeline of the same name is taken over, when the queue knows it.
+ * Makes the publication, and refuses one that a Pipeline of another name has made, as two that share it would take each
+ * other's tables out; whoever wants it on purpose clears its comment. One that was left behind by a Pipeline of the same
+ * name is taken over, with its slot only when the queue knows it: two that share a slot would take each other's changes.
  */
 export async function claimPublication(
   connection: Connection,
@@ -59,6 +60,7 @@ export async function claimPublication(
 ): Promise<Publication> {
   const publication = await ensurePublication(connection, names.publication, owner, names.slot)
   if (publication.owner === owner) return publication
+  if (isOfOtherName(publication.owner, owner)) throw publicationTaken(names.publication, publication.owner)
   if (publication.owner !== '' && slot && !isKnown) {
     throw new MillraceError(
       'SlotInUse',

@@ -5,6 +5,7 @@ import { around } from '../../lib/failpoints.ts'
 import type { Logger } from '../../lib/log.ts'
 import { sleep } from '../../lib/sleep.ts'
 import { readTableDefinition } from '../source/catalog.ts'
+import { isOfAnother, publicationTaken } from '../source/owner.ts'
 import { sqlState } from '../source/postgres-errors.ts'
 import {
   checkReplicable,
@@ -94,9 +95,9 @@ async function pass(
 ): Promise<boolean> {
   const { sql, names, directory, watch } = options
   const spec = options.spec()
-  const members = await sql.use(async (connection) => {
-    await ensurePublication(connection, names.publication, options.owner, names.slot)
-    return await readMembers(connection, names.publication)
+  const { owner, members } = await sql.use(async (connection) => {
+    const { owner } = await ensurePublication(connection, names.publication, options.owner, names.slot)
+    return { owner, members: await readMembers(connection, names.publication) }
   })
   // What is seen of a table is remembered with its topic, so that has to be there first.
   for (const member of members.filter((one) => spec.tables.some((table) => isSame(table, one)))) {
@@ -132,10 +133,12 @@ async function pass(
       problems.push({ table: name, error })
     }
   }
-  options.onTrouble(undefined)
+  // Whoever the publication names now may want just those tables that this Pipeline does not.
+  const taken = isOfAnother(owner, options.owner) ? publicationTaken(names.publication, owner) : undefined
+  options.onTrouble(taken)
   options.onResult(joined, problems)
-  await removeOthers(options, spec, members, signal)
-  return problems.length > 0
+  if (!taken) await removeOthers(options, spec, members, signal)
+  return taken !== undefined || problems.length > 0
 }
 
 async function join(

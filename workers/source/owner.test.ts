@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isOfOtherName, ownerComment, whyNotOwn } from './owner.ts'
+import { isOfAnother, isOfOtherName, ownerComment, whyNotOwn } from './owner.ts'
 
 const names = { publication: 'p', slot: 's' }
 const owner = ownerComment('ns', 'shop', 'uid-1')
@@ -34,15 +34,15 @@ describe('slot and publication stay', () => {
   })
 })
 
-describe('an owner of another name', () => {
-  it.each<[string, string, boolean]>([
-    ['the same', owner, false],
-    ['one made again', ownerComment('ns', 'shop', 'uid-2'), false],
-    ['another name', ownerComment('ns', 'shop2', 'uid-1'), true],
-    ['another namespace', ownerComment('ns2', 'shop', 'uid-1'), true],
-    ['no comment', '', false],
-    ['a note of a person', 'for the warehouse', false],
+describe('another owner', () => {
+  it.each<[string, string, { name: boolean; other: boolean }]>([
+    ['the same', owner, { name: false, other: false }],
+    ['one made again', ownerComment('ns', 'shop', 'uid-2'), { name: false, other: true }],
+    ['another name', ownerComment('ns', 'shop2', 'uid-1'), { name: true, other: true }],
+    ['another namespace', ownerComment('ns2', 'shop', 'uid-1'), { name: true, other: true }],
+    ['no comment', '', { name: false, other: false }],
+    ['a note of a person', 'for the warehouse', { name: false, other: false }],
   ])('%s', (_, comment, expected) => {
-    expect(isOfOtherName(comment, owner)).toBe(expected)
+    expect({ name: isOfOtherName(comment, owner), other: isOfAnother(comment, owner) }).toEqual(expected)
   })
 })

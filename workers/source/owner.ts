@@ -1,3 +1,4 @@
+import { MillraceError } from '../../lib/errors.ts'
 import { quoteIdentifier } from '../../lib/sql.ts'
 import type { Connection } from './connect.ts'
 import type { SourceNames } from './publication.ts'
@@ -5,6 +6,7 @@ import type { SourceNames } from './publication.ts'
 // The comment of a publication says which Pipeline it, and the slot beside it, belong to. Nothing else in the source tells
 // Pipelines of two Kubernetes clusters apart, whose default names are the same.
 
+const FIELD = 'spec.source.postgres.publication'
 const BEGIN = 'Millrace Pipeline '
 
 /** The comment that names a Pipeline as the owner: its namespace and name, and its uid. */
@@ -24,6 +26,20 @@ function namesPipeline(comment: string): boolean {
 export function isOfOtherName(comment: string, self: string): boolean {
   const withoutUid = (owner: string) => owner.slice(0, owner.lastIndexOf(' '))
   return namesPipeline(comment) && withoutUid(comment) !== withoutUid(self)
+}
+
+/** Whether a comment names any Pipeline but `self`. */
+export function isOfAnother(comment: string, self: string): boolean {
+  return namesPipeline(comment) && comment !== self
+}
+
+/** The `SlotInUse` of a publication that belongs to another Pipeline: both would take each other's tables out of it. */
+export function publicationTaken(publication: string, comment: string): MillraceError {
+  return new MillraceError(
+    'SlotInUse',
+    `${FIELD}: publication ${JSON.stringify(publication)} belongs to another Pipeline (${comment}): name another one, or, if that Pipeline is gone, give it free: COMMENT ON PUBLICATION ${quoteIdentifier(publication)} IS NULL`,
+    { field: FIELD },
+  )
 }
 
 /** Who asks to drop slot and publication. */
@@ -48,7 +64,7 @@ export function whyNotOwn(
   { owner, reportedSlot }: Claimant,
 ): string | undefined {
   if (comment === owner) return undefined
-  if (comment !== undefined && namesPipeline(comment)) {
+  if (comment !== undefined && isOfAnother(comment, owner)) {
     return `publication ${JSON.stringify(names.publication)} belongs to another Pipeline (${comment})`
   }
   if (reportedSlot === names.slot) return undefined
