@@ -7,6 +7,7 @@ import type { OperatorContext } from '../context.ts'
 import { classifyChild } from '../kube/desired.ts'
 import {
   DEPLOYMENTS,
+  type Deployment,
   JOBS,
   type Job,
   NAMESPACES,
@@ -80,21 +81,27 @@ async function deletionFacts(
     (pod) => pod.metadata.labels?.['app.kubernetes.io/component'] !== 'cleanup',
   )
   const apply = stores.deployments.get(`${namespace}/${applyName(pipeline.metadata.name)}`)
-  const { ready } = deploymentState(apply, [])
   const live = await kube.get<KubeObject & { status?: { phase?: string } }>(NAMESPACES, namespace, signal)
+  const isTerminating = live === undefined || live.status?.phase === 'Terminating'
   return {
     policy: pipeline.spec.deletionPolicy,
     mayHaveSlot: mayHaveSlot(pipeline.status?.capture),
     deployments: stores.deployments.by('pipelineUid', uid).length,
-    applyOwnsTables: ready && (pipeline.status?.apply?.tables?.length ?? 0) > 0,
+    applyOwnsTables: mayGiveFree(apply, isTerminating) && (pipeline.status?.apply?.tables?.length ?? 0) > 0,
     ownBackfills: ownBackfills(stores, pipeline).length,
     backfillJobs: jobs.length,
     pods: pods.length,
     cleanup: cleanup === undefined ? 'none' : cleanupState(cleanup),
-    namespaceTerminating: live === undefined || live.status?.phase === 'Terminating',
+    namespaceTerminating: isTerminating,
     elapsed: now().getTime() - Date.parse(pipeline.metadata.deletionTimestamp ?? ''),
     deadline: config.cleanupDeadline,
   }
+}
+
+/** Whether an apply runs, or could come to: in a namespace that goes no pod is made any more. */
+function mayGiveFree(apply: Deployment | undefined, isTerminating: boolean): boolean {
+  if (apply?.metadata.deletionTimestamp !== undefined) return false
+  return apply !== undefined && (!isTerminating || deploymentState(apply, []).ready)
 }
 
 function cleanupOf(pipeline: Pipeline, jobs: readonly Job[]): Job | undefined {
@@ -111,11 +118,12 @@ function ownBackfills({ backfills }: OperatorContext['stores'], pipeline: Pipeli
 }
 
 async function removeChildren(
-  { kube, stores }: OperatorContext,
+  context: OperatorContext,
   pipeline: Pipeline,
   keepApply: boolean,
   signal: AbortSignal,
 ) {
+  const { kube, stores, config } = context
   const { uid, namespace } = pipeline.metadata
   const gone = (object: KubeObject) => object.metadata.deletionTimestamp !== undefined
   for (const backfill of ownBackfills(stores, pipeline)) {
@@ -125,7 +133,13 @@ async function removeChildren(
   }
   for (const deployment of stores.deployments.by('pipelineUid', uid)) {
     const { name, uid } = deployment.metadata
-    if (keepApply && name === applyName(pipeline.metadata.name)) continue
+    if (keepApply && name === applyName(pipeline.metadata.name)) {
+      if (deployment.spec.replicas !== 0) continue
+      const { apply } = pipelineChildren(pipeline, config.workers)
+      const kind = { resource: DEPLOYMENTS, store: stores.deployments }
+      await applyChild(context, pipeline, kind, apply as KubeObject, signal)
+      continue
+    }
     // Foreground: it is there until its pods are gone, and no late ReplicaSet can make another.
     if (!gone(deployment)) await kube.remove(within(DEPLOYMENTS, namespace), name, uid, 'Foreground', signal)
   }

@@ -7,7 +7,7 @@ export interface DeletionFacts {
   /** Slot or publication may exist in the source. */
   readonly mayHaveSlot: boolean
   readonly deployments: number
-  /** apply runs, and reports tables that it has not given free yet. */
+  /** apply is there, or can be started, and has reported tables that it has not given free yet. */
   readonly applyOwnsTables: boolean
   /** TableBackfills that belong to it. */
   readonly ownBackfills: number

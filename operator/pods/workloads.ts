@@ -57,7 +57,9 @@ function roleBinding(pipeline: Pipeline, config: WorkerPodConfig) {
 
 function deployment(pipeline: Pipeline, process: 'capture' | 'apply', config: WorkerPodConfig) {
   const { state } = pipeline.spec
-  const runs = state === 'Running' || (state === 'Paused' && process === 'capture')
+  const isDeleting = pipeline.metadata.deletionTimestamp !== undefined
+  // Whatever state it is deleted in, apply has to give the destination tables free.
+  const runs = state === 'Running' || (process === 'capture' ? state === 'Paused' : isDeleting)
   const name = process === 'capture' ? captureName(pipeline.metadata.name) : applyName(pipeline.metadata.name)
   return withHash({
     apiVersion: 'apps/v1',

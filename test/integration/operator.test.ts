@@ -585,6 +585,25 @@ describe('deleting a Pipeline', () => {
     await gone('shop')
   })
 
+  it.each(['Paused', 'Stopped'])('lets apply give the tables free although it is %s', async (state) => {
+    await world.createPipeline('shop', { tables: [{ name: 't01' }] })
+    await world.capture('shop', { slot: 'millrace_shop' })
+    await world.apply('shop', applied(['t01'], true))
+    await world.patch(PIPELINES, 'shop', { spec: { state } })
+    await world.until(async () => (await deployment('shop-apply'))?.spec.replicas === 0, 'apply to stop')
+    await world.remove(PIPELINES, 'shop')
+    await world.until(async () => (await deployment('shop-apply'))?.spec.replicas === 1, 'apply to start')
+    await world.until(
+      async () => ready(await world.pipeline('shop'))?.message.includes('give the destination tables free'),
+      'apply to be waited for',
+    )
+    expect(await world.job('shop-cleanup')).toBeUndefined()
+    await world.apply('shop', { tables: [] })
+    await world.until(() => world.job('shop-cleanup'), 'the cleanup Job')
+    await world.finish('shop-cleanup', 'Complete')
+    await gone('shop')
+  })
+
   it('says in an event what the cleanup has left to another Pipeline', async () => {
     await world.createPipeline('shop')
     await world.capture('shop', { problems: [{ component: 'Slot', code: 'SlotInUse', message: 'in use' }] })

@@ -26,7 +26,10 @@ export interface StatusSources {
   readonly env: Pick<WorkerEnvironment, 'namespace' | 'pipeline' | 'pipelineUid'>
   readonly log: Logger
   states(): Iterable<TableState>
-  /** What an earlier process has reported of tables that this one knows nothing of yet. */
+  /**
+   * What an earlier process has reported of tables that this one knows nothing of yet. No table at all would mean that all were
+   * given free, and the operator would end the apply of a Pipeline that is being deleted.
+   */
   before(): readonly AppliedTable[]
   /** Those of the Pipeline, as last seen. */
   backfills(): readonly TableBackfill[]
