@@ -15,6 +15,8 @@ export interface Network {
    * would do after a while.
    */
   abandon(): () => void
+  /** New connections lead to another port; those that are open stay where they are. */
+  lead(to: number): void
   /** Nothing passes, neither in old nor in new connections, until the returned function is called. */
   stall(): () => void
   close(): Promise<void>
@@ -25,8 +27,9 @@ export async function startNetwork(host: string, port: number): Promise<Network>
   const pairs = new Set<readonly [Socket, Socket]>()
   const silent = new WeakSet<readonly [Socket, Socket]>()
   let stalls = 0
+  let target = port
   const server = createServer({ pauseOnConnect: true }, (near) => {
-    const far = dial({ host, port })
+    const far = dial({ host, port: target })
     const pair = [near, far] as const
     pairs.add(pair)
     const end = () => {
@@ -85,6 +88,9 @@ export async function startNetwork(host: string, port: number): Promise<Network>
       const end = silence()
       for (const [near] of open) near.destroy()
       return end
+    },
+    lead(to) {
+      target = to
     },
     stall() {
       stalls += 1

@@ -473,6 +473,79 @@ describe('a gap', () => {
     })
   })
 
+  /** A capture behind an address that leads to a primary; its replica can be promoted while the primary lives on. */
+  async function behindAddress(name: string) {
+    const primary = await startPrimary({ dir: join(tempDir(), 'primary') })
+    const replica = await startReplica(primary, { dir: join(tempDir(), 'replica') })
+    const network = await startNetwork('127.0.0.1', primary.port)
+    servers.push({ kill9: () => network.close() }, primary, replica)
+    const bed = await open(name, {
+      ...table,
+      primary: primary.url,
+      postgres: { port: network.port, heartbeatSeconds: 3600 },
+    })
+    return {
+      bed,
+      replica,
+      async failOver() {
+        await waitForReplica(primary.url, replica.url)
+        await query(replica.url, 'select pg_promote()')
+        await query(replica.url, `select pg_create_logical_replication_slot('${bed.slot}', 'pgoutput')`)
+        network.lead(replica.port)
+      },
+    }
+  }
+  const codes = (events: readonly Event[]) =>
+    events.map((event) => event.control.code ?? event.control.control ?? event.row.id)
+
+  it('is found when the address leads to a promoted replica between the look at the server and the stream', async () => {
+    const { bed, replica, failOver } = await behindAddress('between')
+    await captureOneRow(bed)
+    try {
+      await new Promise<void>((resolve) => {
+        configureFailpoints('capture.stream.before=delay(8000)@1', {
+          warn: (_: unknown, message?: string) => message === 'Failing on purpose' && resolve(),
+        })
+        bed.run()
+      })
+      await failOver()
+      await query(replica.url, 'insert into t values (3, 3)')
+      await bed.untilStatus('a new epoch', (status) => status.epoch === 2)
+    } finally {
+      configureFailpoints(undefined, { warn() {} })
+    }
+    const events = await bed.untilEvents('t', 'the row after', (all) => all.at(-1)?.row.id === '3')
+    expect(codes(events)).toEqual(['join', '1', 'SourceChanged', '3'])
+  })
+
+  it.each([
+    ['when a session is opened anew', true, 15_000],
+    ['within half a minute', false, 45_000],
+  ])(
+    'is found %s although the old primary lives on, and its stream with it',
+    async (_, reopens, patience) => {
+      const { bed, replica, failOver } = await behindAddress(reopens ? 'reopened' : 'probed')
+      bed.run()
+      await bed.untilJoined('t')
+      await bed.sql('insert into t values (1, 1)')
+      await bed.untilEvents('t', 'the row', (all) => all.length === 2)
+      await failOver()
+      const since = performance.now()
+      if (reopens) {
+        await bed.sql(
+          `select pg_terminate_backend(pid) from pg_stat_activity
+         where application_name = 'millrace-capture' and backend_type = 'client backend'`,
+        )
+        await bed.patch({ tables: [{ name: 't' }, { name: 'u' }] })
+      }
+      await bed.untilStatus('a new epoch', (status) => status.epoch === 2)
+      expect(performance.now() - since).toBeLessThan(patience)
+      await query(replica.url, 'insert into t values (3, 3)')
+      const events = await bed.untilEvents('t', 'the row after', (all) => all.at(-1)?.row.id === '3')
+      expect(codes(events)).toEqual(['join', '1', 'SourceChanged', '3'])
+    },
+  )
+
   it("is found when capture's own topic is gone", async () => {
     const bed = await open('forgot', table)
     await captureOneRow(bed)

@@ -50,12 +50,13 @@ export interface Beginning {
 /**
  * Looks at server, slot and record, decides how to go on, and makes slot and publication ready.
  *
- * Throws `SlotInUse` while another process reads the slot; a session of this one that was left behind is ended. That is asked
+ * Throws `SourceChanged` (retryable) when the address leads to another server meanwhile, `SlotInUse` while another process reads the slot; a session of this one that was left behind is ended. That is asked
  * before the record is read: the other one may still write it, and a record older than the slot would look like a gap.
  */
 export async function begin(options: BeginOptions, signal: AbortSignal): Promise<Beginning> {
   const { sql, names, store, queue, prefix } = options
   const identity = await sql.use(inspectServer)
+  sql.pin(identity)
   const slot = await sql.use((connection) => endReader(connection, names.slot, options.formerReader, signal))
   if (slot?.activePid !== undefined) throw slotInUse(names.slot, slot.activePid)
   const record = await store.read(signal)

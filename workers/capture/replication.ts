@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { failpoint } from '../../lib/failpoints.ts'
 import { quoteIdentifier } from '../../lib/sql.ts'
 import { type Connection, openConnection, type PostgresTarget } from '../source/connect.ts'
+import { assertSameSource, type SourceIdentity } from '../source/identity.ts'
 import { formatLSN, type LSN, parseLSN } from '../source/lsn.ts'
 
 const FINISH_MILLISECONDS = 1_000
@@ -45,14 +46,26 @@ export async function createSlot(target: PostgresTarget, slot: string, signal: A
  * Starts to read a slot from `start`. The driver opens the connection; from then on the socket is read here, because every
  * copy and every object per message counts.
  *
- * Throws `SlotInUse` while another process reads the slot.
+ * Throws `SlotInUse` while another process reads the slot, `SourceChanged` (retryable) when the address leads to another server
+ * than the one with this `identity`: that may have a slot of the same name, which stands elsewhere in another log.
  */
 export async function startReplication(
   target: PostgresTarget,
-  options: { readonly slot: string; readonly publication: string; readonly start: LSN },
+  options: {
+    readonly slot: string
+    readonly publication: string
+    readonly start: LSN
+    readonly identity: SourceIdentity
+  },
   signal: AbortSignal,
 ): Promise<ReplicationStream> {
   const connection = await openConnection(target, { purpose: 'replication', signal })
+  try {
+    await assertSameSource(connection, options.identity)
+  } catch (error) {
+    await connection.close()
+    throw error
+  }
   const socket = takeSocket(connection)
   const publication = quoteIdentifier(options.publication).replaceAll("'", "''")
   send(

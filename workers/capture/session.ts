@@ -1,8 +1,6 @@
 import type { PipelineSpec } from '../../crds/pipeline.ts'
-import { aborted } from '../../lib/aborted.ts'
 import { around } from '../../lib/failpoints.ts'
 import type { Logger } from '../../lib/log.ts'
-import { sleep } from '../../lib/sleep.ts'
 import type { Queue } from '../queue/queue.ts'
 import { captureTopic } from '../queue/topics.ts'
 import { cutMessage } from '../runtime/problems.ts'
@@ -15,6 +13,7 @@ import { begin, writeBreak } from './begin.ts'
 import { createCatalogWatch } from './catalog-watch.ts'
 import { createChanges } from './changes.ts'
 import { createDirectory } from './directory.ts'
+import { endInOrder, letGo } from './endings.ts'
 import { createLookups } from './lookups.ts'
 import type { CaptureMetrics } from './metrics.ts'
 import { createOutgoing } from './outgoing.ts'
@@ -24,6 +23,7 @@ import { refilter } from './relations.ts'
 import { type ReplicationStream, startReplication } from './replication.ts'
 import type { Report } from './report.ts'
 import { createSender, type Sender } from './sender.ts'
+import { watchServer } from './server-watch.ts'
 import { keepSlot } from './slot-watch.ts'
 import { createSqlSession } from './sql-session.ts'
 import { explainStream } from './stream-errors.ts'
@@ -56,9 +56,6 @@ export interface SessionOptions {
   readonly stop: AbortSignal
   readonly onStreaming: () => void
 }
-
-/** How long the last changes may take to be sent when capture is asked to end, or the source is shut down, milliseconds. */
-const FAREWELL = 5_000
 
 /**
  * Captures until something breaks (rejects) or `stop` aborts (resolves). Everything is looked at anew at its start, so the
@@ -208,7 +205,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
       epoch: () => epoch,
     })
     stream = await around('capture.stream', () =>
-      startReplication(target, { ...names, start: start.from }, signal),
+      startReplication(target, { ...names, start: start.from, identity }, signal),
     )
     const running = stream
     options.onReader(running.processId)
@@ -222,6 +219,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
       keepInTouch(running, sender.recorded, reading, signal),
       sender.run(signal),
       slot.run(signal),
+      watchServer(target, identity, sql.moved, signal),
       keepTables(
         {
           ...options,
@@ -273,32 +271,4 @@ async function followFilters(
     version = options.specVersion()
     apply()
   }
-}
-
-async function endInOrder(
-  stop: AbortSignal,
-  stream: ReplicationStream,
-  sender: Sender,
-  signal: AbortSignal,
-): Promise<void> {
-  await aborted(stop, signal)
-  await Promise.race([sender.drain(signal), sleep(FAREWELL, signal)])
-  stream.confirm(sender.recorded())
-  await stream.finish()
-}
-
-/**
- * A source that is shut down waits, however long, for the stream's reader to confirm everything. What cannot be confirmed
- * soon, because the queue is away or because the catalog would have to be asked, is read after the restart.
- */
-async function letGo(
-  refused: AbortSignal,
-  stream: ReplicationStream,
-  sender: Sender,
-  signal: AbortSignal,
-): Promise<never> {
-  await aborted(refused, signal)
-  await Promise.race([sender.drain(signal), sleep(FAREWELL, signal)])
-  stream.confirm(sender.recorded())
-  throw refused.reason
 }

@@ -1,4 +1,4 @@
-import { toMillraceError } from '../../lib/errors.ts'
+import { MillraceError, toMillraceError } from '../../lib/errors.ts'
 import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import { formatLSN, type LSN } from '../source/lsn.ts'
@@ -23,7 +23,8 @@ export interface SlotWatchOptions {
 const SEGMENT = 16n * 1024n * 1024n
 
 /**
- * Looks after the slot as long as the stream runs: how much log it holds back, and the heartbeat.
+ * Looks after the slot as long as the stream runs: how much log it holds back, and the heartbeat. Ends with `SlotLost` when
+ * the server has no such slot.
  *
  * A heartbeat is written only when nothing was seen since the last one and there is something that it would set free, so that
  * a database in which nothing happens really has nothing to write.
@@ -40,7 +41,12 @@ export function keepSlot(options: SlotWatchOptions): {
 
   async function beat(silent: boolean): Promise<void> {
     const slot = await sql.use((connection) => readSlot(connection, options.slot))
-    if (!slot) return
+    // The stream reads a slot that this server does not have: it may be another one, or about to end.
+    if (!slot) {
+      throw new MillraceError('SlotLost', `replication slot ${options.slot} is gone while it is read`, {
+        field: 'spec.source.postgres.slot',
+      })
+    }
     retained = slot.retainedBytes
     report.facts({ retainedWALBytes: Number(retained) })
     await sql.use(async (connection) => {

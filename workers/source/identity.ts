@@ -1,3 +1,4 @@
+import { MillraceError } from '../../lib/errors.ts'
 import type { Connection } from './connect.ts'
 import { type LSN, parseLSN } from './lsn.ts'
 
@@ -36,6 +37,31 @@ export async function readServerIdentity(connection: Connection): Promise<Server
     startTime: row?.start_time ?? '',
     inRecovery: row?.in_recovery === 't',
   }
+}
+
+/** What a log, and a place in it, belong to. */
+export type SourceIdentity = Pick<ServerIdentity, 'systemIdentifier' | 'timeline'>
+
+/** Why a server does not write the log that was begun with, in words for a person; undefined when it does. */
+export function whyNotSameSource(found: ServerIdentity, expected: SourceIdentity): string | undefined {
+  if (found.systemIdentifier !== expected.systemIdentifier) {
+    return `leads to another database cluster now (system identifier ${found.systemIdentifier}, before ${expected.systemIdentifier})`
+  }
+  if (found.timeline !== expected.timeline) {
+    return `leads to a server on timeline ${found.timeline} now, before ${expected.timeline}: a replica was promoted or a backup restored`
+  }
+  return found.inRecovery ? 'leads to a replica now' : undefined
+}
+
+/**
+ * Makes sure that a connection leads to the primary that was examined: an address may come to lead elsewhere while older
+ * connections go on. Throws `SourceChanged`, retryable: who begins anew finds out what that means.
+ */
+export async function assertSameSource(connection: Connection, expected: SourceIdentity): Promise<void> {
+  const why = whyNotSameSource(await readServerIdentity(connection), expected)
+  if (why === undefined) return
+  const field = `${connection.place.field}.host`
+  throw new MillraceError('SourceChanged', `${field}: it ${why}`, { field, retryable: true })
 }
 
 /** What the database's text is in, such as `UTF8`. */

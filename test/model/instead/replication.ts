@@ -1,3 +1,4 @@
+import { MillraceError } from '../../../lib/errors.ts'
 import {
   begin,
   commit,
@@ -15,6 +16,7 @@ import {
 } from '../../../workers/capture/pgoutput-fixture.ts'
 import type { ReplicationStream } from '../../../workers/capture/replication.ts'
 import type { PostgresTarget } from '../../../workers/source/connect.ts'
+import type { SourceIdentity } from '../../../workers/source/identity.ts'
 import type { LSN } from '../../../workers/source/lsn.ts'
 import { postgresError } from '../../../workers/source/postgres-errors.ts'
 import { call, currentProcess, later } from '../process.ts'
@@ -74,7 +76,12 @@ export function createSlot(target: PostgresTarget, slot: string, signal: AbortSi
 
 export async function startReplication(
   target: PostgresTarget,
-  options: { readonly slot: string; readonly publication: string; readonly start: LSN },
+  options: {
+    readonly slot: string
+    readonly publication: string
+    readonly start: LSN
+    readonly identity: SourceIdentity
+  },
   signal: AbortSignal,
 ): Promise<ReplicationStream> {
   const { source } = world()
@@ -96,6 +103,9 @@ export async function startReplication(
     'start replication',
     () => {
       const { slot } = state
+      if (state.timeline !== options.identity.timeline) {
+        throw new MillraceError('SourceChanged', 'another timeline', { retryable: true })
+      }
       if (!slot) throw failure(new SqlError('42704', 'replication slot does not exist'), target)
       if (slot.reader)
         throw failure(new SqlError('55006', 'replication slot "s" is active for PID 99'), target)
