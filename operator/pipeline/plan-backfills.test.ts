@@ -157,6 +157,53 @@ describe('initial backfills', () => {
   })
 })
 
+describe('a table that the ledger knows no copy of', () => {
+  const over = (of: Parameters<typeof backfill>[2], secondsAgo: number) => ({
+    ...of,
+    completionTime: at(secondsAgo),
+  })
+  const copied = (secondsAgo: number) =>
+    backfill(name, orders, over({ phase: 'Streaming' }, secondsAgo), owned(INITIAL))
+  const adhoc = (phase: 'Queued' | 'Streaming' | 'Cancelled', secondsAgo: number) =>
+    backfill('adhoc', orders, phase === 'Queued' ? { phase } : over({ phase }, secondsAgo))
+  const status: PipelineStatus = {
+    ...reported(applied('orders')),
+    tables: [{ schema: 'public', name: 'orders', state: 'Streaming', initialBackfill: name }],
+  }
+
+  it.each<[string, Given, Partial<ReturnType<typeof plan>>]>([
+    ['is a new one: its initial backfill goes', { backfills: [copied(600)] }, { remove: [name] }],
+    ['is a new one when that was deleted', { backfills: [adhoc('Streaming', 600)] }, { again: 0 }],
+    ['is given time to be reported', { backfills: [copied(20)] }, { recorded: [name], again: 40_001 }],
+    [
+      'is complete',
+      {
+        backfills: [copied(600)],
+        status: { ...status, ...reported(applied('orders', { historyComplete: true })) },
+      },
+      { recorded: [name] },
+    ],
+    [
+      'is a person’s after a later cancel',
+      { backfills: [copied(600), adhoc('Cancelled', 300)] },
+      { recorded: [name] },
+    ],
+    ['is being copied', { backfills: [copied(600), adhoc('Queued', 0)] }, { recorded: [name] }],
+    [
+      'is skipped',
+      { backfills: [copied(600)], spec: { tables: [table('orders', 'Skip')] } },
+      { recorded: [name] },
+    ],
+  ])('%s', (_, given, expected) => {
+    expect(plan({ status, ...given })).toEqual({ ...nothing, ...expected })
+  })
+
+  it('gets an initial backfill of the same name once the old one is gone', () => {
+    const { tables: _, ...forgotten } = status
+    expect(plan({ status: forgotten }).create).toEqual([`${name} DoNothing`])
+  })
+})
+
 describe('mending a gap', () => {
   const status = { capture: { epoch: 7 }, ...reported(applied('orders', { needsEmptying: true })) }
   const ended = backfill(name, orders, { phase: 'Streaming' }, owned(INITIAL))

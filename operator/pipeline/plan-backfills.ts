@@ -1,7 +1,7 @@
 import type { DestinationAction } from '../../crds/api.ts'
-import type { Pipeline, PipelineTable, Problem } from '../../crds/pipeline.ts'
+import type { AppliedTable, Pipeline, PipelineTable, Problem } from '../../crds/pipeline.ts'
 import type { TableBackfill } from '../../crds/table-backfill.ts'
-import { isTerminal } from '../backfill/facts.ts'
+import { isTerminal, isVerification } from '../backfill/facts.ts'
 import { tableKey } from '../context.ts'
 import { classifyChild } from '../kube/desired.ts'
 import { GAP, INITIAL } from '../labels.ts'
@@ -43,7 +43,7 @@ export interface PlanInput {
  */
 const ORDER_GRACE = 10_000
 
-/** How long after a mending backfill apply may still report the table as in need of one. */
+/** How long after a backfill apply may still report the table as in need of one. */
 const REPORT_GRACE = 60_000
 
 export function planBackfills(input: PlanInput): BackfillPlan {
@@ -76,6 +76,16 @@ export function planBackfills(input: PlanInput): BackfillPlan {
       // Its removal is seen by the watch, and then one that empties the table is made in its place.
       replaced.push(made)
       continue
+    }
+    if (table.initialBackfill === 'Enabled' && !broken.has(key) && isIncomplete(known)) {
+      const since = sinceCopied(ofTable.get(key) ?? [], input.now) ?? 0
+      if (since > REPORT_GRACE) {
+        // That copy is of another life of the table. What is recorded of it goes first, and then the table is a new one.
+        if (made) replaced.push(made)
+        else lookAgain(0)
+        continue
+      }
+      if (since > 0) lookAgain(REPORT_GRACE - since + 1)
     }
     const record = made?.metadata.name ?? recorded.get(key)?.initialBackfill
     if (record !== undefined) initial.set(key, record)
@@ -125,6 +135,25 @@ function isFutile({ spec, status, metadata }: TableBackfill): boolean {
   const untouched = queue === undefined || queue.state === 'None'
   const wanted = !spec.suspend && !spec.cancel && metadata.deletionTimestamp === undefined
   return spec.destinationTable === 'DoNothing' && waits && untouched && wanted
+}
+
+/** The ledger knows of no copy of the table, and of no gap either, which has backfills of its own. */
+function isIncomplete(known: AppliedTable | undefined): boolean {
+  return known?.historyComplete === false && known.needsEmptying !== true
+}
+
+/**
+ * For how long the last backfill of a table has been over with all its rows copied, milliseconds; undefined when it did not
+ * end like that, or another one is not over. The ledger must say soon that the history is complete. If it does not, the
+ * table was given free and taken on again since, unseen while the operator was away.
+ */
+function sinceCopied(backfills: readonly TableBackfill[], now: number): number | undefined {
+  const copies = backfills.filter((backfill) => !isVerification(backfill))
+  if (copies.some(({ status }) => !isTerminal(status?.phase))) return undefined
+  const end = ({ status }: TableBackfill) => Date.parse(status?.completionTime ?? '') || 0
+  const last = copies.toSorted((a, b) => end(a) - end(b)).at(-1)
+  if (last?.status?.phase !== 'Streaming' || end(last) === 0) return undefined
+  return Math.max(1, now - end(last))
 }
 
 /** The backfill that empties and copies a table again after a gap; or when to look again; or nothing to do. */

@@ -91,6 +91,19 @@ describe('tableViews', () => {
       'history incomplete; b0: is Cancelled',
     ],
     [
+      'one that the ledger does not know',
+      { applied: incomplete, phases: ['Streaming'] },
+      'Pending',
+      /knows of no copy.*b0: is Streaming/,
+    ],
+    [
+      'a hold of a backfill that is over',
+      { applied: { state: 'Held', ...complete }, phases: ['Cancelled'] },
+      'Failed failed',
+      /nothing is applied.*b0: is Cancelled/,
+    ],
+    ['a hold of nobody', { applied: { state: 'Held', ...complete } }, 'Failed failed', /nothing is applied/],
+    [
       'a failed one and then a good one',
       { applied: complete, phases: ['Failed', 'Streaming'] },
       'Streaming settled',

@@ -100,6 +100,11 @@ function stateOf(
   if (stopped) {
     return stand('Failed', known.message ?? known.code ?? 'stopped', true)
   }
+  if (known.state === 'Held') {
+    const why =
+      'apply holds it for a backfill that is not under way, so nothing is applied until the hold ends'
+    return stand('Failed', about === undefined ? why : `${why}; ${about}`, true)
+  }
   if (known.state === 'Paused') return stand('Paused', known.message)
   if (gap?.isAhead) return stand('Pending', `${gap.message ?? LOST}; apply has not come to it yet`)
   if (known.needsEmptying === true) {
@@ -114,6 +119,9 @@ function stateOf(
     if (phase === 'Cancelled') return stand('Streaming', `history incomplete; ${about}`)
     if (table.initialBackfill === 'Enabled' && !backfill) {
       return stand('Pending', 'its backfill is about to be created')
+    }
+    if (table.initialBackfill === 'Enabled' && phase === 'Streaming') {
+      return stand('Pending', `apply knows of no copy of it, although there was one; ${about}`)
     }
   }
   return stand('Streaming', known.message)
