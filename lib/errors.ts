@@ -48,6 +48,7 @@ export const ERROR_CODES = [
   'SlotLost',
   'SlotInUse',
   'QueueLost',
+  'QueueConflict',
   'SourceChanged',
   'TableChanged',
   'PublicationChanged',

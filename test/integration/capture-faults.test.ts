@@ -7,6 +7,8 @@ import { type KafkaHandle, startKafka } from '../../hack/services/kafka.ts'
 import { query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
 import { configureFailpoints } from '../../lib/failpoints.ts'
 import type { Transport } from '../../lib/kube/transport.ts'
+import { stateRecord } from '../../workers/capture/record.ts'
+import { captureTopic } from '../../workers/queue/topics.ts'
 import { parseLSN } from '../../workers/source/lsn.ts'
 import { startNetwork } from '../cluster/network.ts'
 import { type CaptureBed, type CaptureOptions, openCaptureBed } from './capture-fixture.ts'
@@ -248,6 +250,41 @@ describe('a publication that names another Pipeline', () => {
     await bed.sql(`comment on publication pub_other is '${own?.own}'`)
     await bed.untilStatus('its own again', (one) => one.problems === undefined)
     await until(async () => (await bed.sql(member)).length === 0, { what: 'u to leave', timeoutMs: 30_000 })
+  })
+})
+
+describe('a topic to which somebody else writes', () => {
+  it('ends the session, which goes on anew, unless the record is another Pipeline’s by then', async () => {
+    const bed = await open('prefix', table)
+    const capture = bed.run()
+    await bed.untilJoined('t')
+    await bed.sql('insert into t values (1, 1)')
+    await bed.untilEvents('t', 'the row', (all) => all.length === 2)
+    const failures = async () =>
+      (await capture.metrics.getSingleMetric('millrace_capture_failures_total')?.get())?.values
+    const late = async () => {
+      const [copy] = (await bed.queue.readAll(bed.topic('t'), AbortSignal.timeout(10_000))).slice(-1)
+      if (!copy) throw new Error('nothing to copy')
+      const { value } = copy
+      await bed.queue.send([{ topic: bed.topic('t'), records: [{ value }] }], AbortSignal.timeout(10_000))
+    }
+    await late()
+    await bed.sql('insert into t values (2, 2)')
+    await until(async () => (await failures())?.some(({ labels }) => labels.code === 'QueueConflict'), {
+      what: 'the session to end',
+      timeoutMs: 30_000,
+    })
+    await bed.sql('insert into t values (3, 3)')
+    const events = await bed.untilEvents('t', 'row 3', (all) => all.at(-1)?.row.id === '3')
+    expect(controls(withoutRepeats(events))).toEqual(['join'])
+
+    const owner = 'Millrace Pipeline elsewhere/shop uid'
+    const other = stateRecord({ epoch: 9, lsn: 1n, systemIdentifier: '1', timeline: 1, owner })
+    await bed.queue.send([{ topic: captureTopic(bed.prefix), records: [other] }], AbortSignal.timeout(10_000))
+    await late()
+    await bed.sql('insert into t values (4, 4)')
+    await bed.untilStatus('stopped', (one) => one.problems?.[0]?.message.includes(owner) === true)
+    expect((await bed.status()).problems).toMatchObject([{ component: 'Queue', code: 'QueueConflict' }])
   })
 })
 

@@ -15,7 +15,7 @@ import type { CaptureRecord } from './record.ts'
 import type { RecordStore } from './record-store.ts'
 import type { Report } from './report.ts'
 import type { SqlSession } from './sql-session.ts'
-import { decideStart, type Gap } from './start.ts'
+import { assertOwnRecord, decideStart, type Gap } from './start.ts'
 
 export interface BeginOptions {
   readonly target: PostgresTarget
@@ -26,6 +26,8 @@ export interface BeginOptions {
   readonly report: Report
   readonly spec: () => PipelineSpec
   readonly unusable: string | undefined
+  /** This process has written a record already. */
+  readonly hasRecorded: boolean
   readonly sql: SqlSession
   readonly store: RecordStore
   /** Process of the source that has sent the log to this process before; undefined: none has. */
@@ -60,6 +62,7 @@ export async function begin(options: BeginOptions, signal: AbortSignal): Promise
   const slot = await sql.use((connection) => endReader(connection, names.slot, options.formerReader, signal))
   if (slot?.activePid !== undefined) throw slotInUse(names.slot, slot.activePid)
   const record = await store.read(signal)
+  assertOwnRecord(record.state, options.owner, options.hasRecorded)
   await sql.use((connection) =>
     claimPublication(connection, names, options.owner, slot, record.state !== undefined),
   )

@@ -8,7 +8,7 @@ import { createEnds } from './ends.ts'
 import type { Fingerprint } from './fingerprint.ts'
 import { type Channel, createChannel } from './outgoing.ts'
 import { type RecordedEnds, type RecordedTopic, topicRecord } from './record.ts'
-import type { Gap } from './start.ts'
+import { type Gap, PREFIX } from './start.ts'
 
 /** The tables' topics and what is remembered of them. */
 export interface Directory {
@@ -28,7 +28,9 @@ export interface Directory {
   markWritten(channels: readonly Channel[]): void
   /**
    * Something was sent. Rejects with `QueueLost`, retryable, when it came into a topic that was made anew; that is then
-   * remembered, and the next session begins another incarnation.
+   * remembered, and the next session begins another incarnation. Rejects with `QueueConflict`, retryable, when somebody else
+   * has written to the topic: a capture that was replaced and whose last records came late does so once, another Pipeline
+   * again and again; what the next session finds in capture's record tells the two apart.
    */
   placed(placements: Placements, signal: AbortSignal): Promise<void>
   /** Ends that have moved since they were last taken; with `all` those of all topics. */
@@ -144,7 +146,8 @@ export function createDirectory(options: DirectoryOptions): Directory {
       }
     },
     async placed(placements, signal) {
-      const anew = ends.place(placements)
+      const { anew, shared } = ends.place(placements)
+      if (anew.length === 0 && shared.length > 0) throw topicShared(shared)
       if (anew.length === 0) return
       for (const topic of anew) update(topic, { lost: true })
       await save(signal)
@@ -164,6 +167,14 @@ export function createDirectory(options: DirectoryOptions): Directory {
     records: () => [...entries.values()].map(topicRecord),
     save,
   }
+}
+
+function topicShared(topics: readonly string[]): MillraceError {
+  return new MillraceError(
+    'QueueConflict',
+    `${PREFIX}: somebody else has written to topic ${topics.join(', ')}: if that goes on, another Pipeline has the same topic prefix`,
+    { field: PREFIX, retryable: true },
+  )
 }
 
 const LOST = {

@@ -4,11 +4,11 @@ import { createEnds } from './ends.ts'
 const placed = (first: bigint, end: bigint) => new Map([['t', { first, end }]])
 
 describe('the ends of topics', () => {
-  it('move with what is sent, also past what another writer has added', () => {
+  it('move with what is sent, and tell when another writer has added something', () => {
     const ends = createEnds()
     ends.begin('t', 5n)
-    expect(ends.place(placed(5n, 7n))).toEqual([])
-    expect(ends.place(placed(9n, 10n))).toEqual([])
+    expect(ends.place(placed(5n, 7n))).toEqual({ anew: [], shared: [] })
+    expect(ends.place(placed(9n, 10n))).toEqual({ anew: [], shared: ['t'] })
     expect(ends.all().get('t')).toBe(10n)
   })
 
@@ -19,13 +19,13 @@ describe('the ends of topics', () => {
   ])('never go back: the topic was made anew when a record stands at %s (R24)', (_name, first) => {
     const ends = createEnds()
     ends.begin('t', 5n)
-    expect(ends.place(placed(first, first + 3n))).toEqual(['t'])
+    expect(ends.place(placed(first, first + 3n))).toEqual({ anew: ['t'], shared: [] })
     expect(ends.all().get('t')).toBe(5n)
   })
 
   it('are not kept for topics that are not of tables', () => {
     const ends = createEnds()
-    expect(ends.place(placed(0n, 1n))).toEqual([])
+    expect(ends.place(placed(0n, 1n))).toEqual({ anew: [], shared: [] })
     expect(ends.all().get('t')).toBeUndefined()
   })
 

@@ -68,6 +68,8 @@ async function persist(context: Input, watch: PipelineWatch, report: Report): Pr
   const backoff = createBackoff(RETRY_MIN, RETRY_MAX)
   let unusable: string | undefined
   let reader: number | undefined
+  // By the prefix of the topics, which may become another one.
+  let recordedUnder: string | undefined
   while (!stop.aborted) {
     const version = watch.version()
     const spec = watch.pipeline()?.spec
@@ -77,6 +79,7 @@ async function persist(context: Input, watch: PipelineWatch, report: Report): Pr
     }
     const settled = settingsChange(watch, spec)
     const queue = createKafkaQueue(spec.queue.kafka, secrets, log)
+    const prefix = topicPrefix(spec, env.namespace, env.pipeline)
     const started = performance.now()
     try {
       await runSession(
@@ -88,7 +91,7 @@ async function persist(context: Input, watch: PipelineWatch, report: Report): Pr
             slot: slotName(spec, env.namespace, env.pipeline),
           },
           owner: ownerComment(env.namespace, env.pipeline, env.pipelineUid),
-          prefix: topicPrefix(spec, env.namespace, env.pipeline),
+          prefix,
           log,
           metrics,
           report,
@@ -100,6 +103,10 @@ async function persist(context: Input, watch: PipelineWatch, report: Report): Pr
           specVersion: () => generation(watch),
           specChanged: (since, signal) => generationChange(watch, since, signal),
           unusable,
+          hasRecorded: recordedUnder === prefix,
+          onRecorded() {
+            recordedUnder = prefix
+          },
           formerReader: reader,
           onReader(processId) {
             reader = processId
@@ -120,7 +127,10 @@ async function persist(context: Input, watch: PipelineWatch, report: Report): Pr
         report.trouble('session', error)
         unusable = slotReason(thrown) ?? unusable
         if (performance.now() - started > HEALTHY) backoff.reset()
-        await sleep(backoff.next(), AbortSignal.any([stop, settled.signal])).catch(() => {})
+        const until = AbortSignal.any([stop, settled.signal])
+        // What another Pipeline writes does not get better by trying again, but worse.
+        if (error.code === 'QueueConflict' && !error.retryable) await aborted(until)
+        else await sleep(backoff.next(), until).catch(() => {})
       }
     } finally {
       settled.close()

@@ -49,6 +49,9 @@ export interface SessionOptions {
   readonly specChanged: (since: number, signal: AbortSignal) => Promise<unknown>
   /** Why the slot was found to be of no use by the session before. */
   readonly unusable: string | undefined
+  /** This process has written a record in a session before. */
+  readonly hasRecorded: boolean
+  readonly onRecorded: () => void
   /** Process of the source that has sent the log to a session before. */
   readonly formerReader: number | undefined
   readonly onReader: (processId: number) => void
@@ -130,6 +133,7 @@ export async function runSession(options: SessionOptions, outer: AbortSignal): P
         metrics.sent(channels, bytes)
       },
       onRecorded(lsn) {
+        options.onRecorded()
         stream?.confirm(lsn)
         report.facts({ confirmedLSN: formatLSN(lsn) })
       },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { decideStart, type Found } from './start.ts'
+import { assertOwnRecord, decideStart, type Found } from './start.ts'
 
 const record = { epoch: 2, lsn: 100n, systemIdentifier: 'sys', timeline: 1, owner: 'me' }
 const good: Found = {
@@ -14,6 +14,20 @@ const good: Found = {
   now: Date.UTC(2026, 0, 2),
 }
 const day = 86_400
+
+describe('assertOwnRecord', () => {
+  it.each<[string, Parameters<typeof assertOwnRecord>, boolean]>([
+    ['another one’s that came after its own', [record, 'you', true], true],
+    ['another one’s that was there before', [record, 'you', false], false],
+    ['its own', [record, 'me', true], false],
+    ['one of before owners were remembered', [{ ...record, owner: undefined }, 'me', true], false],
+    ['none', [undefined, 'me', true], false],
+  ])('with %s', (_, given, refused) => {
+    const check = () => assertOwnRecord(...given)
+    if (!refused) expect(check).not.toThrow()
+    else expect(check).toThrow(expect.objectContaining({ code: 'QueueConflict', retryable: false }))
+  })
+})
 
 describe('decideStart', () => {
   it.each<[string, Partial<Found>, object]>([

@@ -1,6 +1,28 @@
-import type { ErrorCode } from '../../lib/errors.ts'
+import { type ErrorCode, MillraceError } from '../../lib/errors.ts'
 import { formatLSN, type LSN } from '../source/lsn.ts'
 import type { RecordedState } from './record.ts'
+
+export const PREFIX = 'spec.queue.kafka.topicPrefix'
+
+/**
+ * Refuses a record that another Pipeline has written after this process wrote its own: it lives, and has the same topic
+ * prefix, as two Kubernetes clusters give to equal names. One that stood there before is of a Pipeline that has ended.
+ * Throws `QueueConflict`, not retryable: both would go on to write over what the other remembers.
+ *
+ * @param hasRecorded whether this process has written a record as `owner`
+ */
+export function assertOwnRecord(
+  record: RecordedState | undefined,
+  owner: string,
+  hasRecorded: boolean,
+): void {
+  if (!hasRecorded || record?.owner === undefined || record.owner === owner) return
+  throw new MillraceError(
+    'QueueConflict',
+    `${PREFIX}: another Pipeline writes to the same topics (${record.owner}): delete one of the two and make it again with a prefix of its own; then restart the capture of the other`,
+    { field: PREFIX, retryable: false },
+  )
+}
 
 /** What capture finds when it starts. */
 export interface Found {

@@ -6,7 +6,11 @@ import { type ErrorCode, toMillraceError } from '../../lib/errors.ts'
 const MAX_MESSAGE = 32_000
 
 const SLOT_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['SlotLost', 'SlotInUse', 'SourceChanged'])
-const QUEUE_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['QueueLost', 'QueueUnavailable'])
+const QUEUE_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'QueueLost',
+  'QueueConflict',
+  'QueueUnavailable',
+])
 const DESTINATION_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'DestinationUnavailable',
   'DestinationConflict',
