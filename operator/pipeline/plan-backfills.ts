@@ -43,8 +43,8 @@ export interface PlanInput {
  */
 const ORDER_GRACE = 10_000
 
-/** How long after a backfill apply may still report the table as in need of one. */
-const REPORT_GRACE = 60_000
+/** How long after the end of a backfill apply may still report what was before it, milliseconds. */
+export const REPORT_GRACE = 60_000
 
 export function planBackfills(input: PlanInput): BackfillPlan {
   const { pipeline, backfills } = input

@@ -59,7 +59,7 @@ function statusOf({ stores, now }: OperatorContext, pipeline: Pipeline, given: S
       table.initialBackfill === undefined ? [] : [[tableKey(table), table.initialBackfill] as const],
     ),
   )
-  const tables = tableViews(pipeline, backfills, given.initial ?? recorded)
+  const tables = tableViews(pipeline, backfills, given.initial ?? recorded, now().getTime())
   const pods = stores.pods.by('pipelineUid', uid)
   const worker = (process: 'capture' | 'apply') =>
     deploymentState(

@@ -8,12 +8,16 @@ interface Given {
   spec?: Partial<PipelineSpec>
   applied?: Partial<AppliedTable>
   phases?: BackfillPhase[]
+  /** Seconds since the backfills have ended. */
+  ended?: number
   problem?: string
   /** Of capture; above 1 it began with a gap. */
   epoch?: number
 }
 
-function view({ spec, applied, phases = [], problem, epoch }: Given) {
+function view({ spec, applied, phases = [], ended = 600, problem, epoch }: Given) {
+  const now = Date.parse('2026-11-22T12:00:00Z')
+  const completionTime = new Date(now - ended * 1000).toISOString()
   const name = { schema: 'public', name: 'orders' }
   const problems: Problem[] = problem
     ? [{ component: 'Table', code: 'TableNotFound', message: problem, table: name }]
@@ -33,11 +37,12 @@ function view({ spec, applied, phases = [], problem, epoch }: Given) {
       backfill(
         `b${at}`,
         {},
-        { phase, message: `is ${phase}` },
+        { phase, message: `is ${phase}`, completionTime },
         { creationTimestamp: `2026-11-22T10:00:0${at}Z` },
       ),
     ),
     new Map(),
+    now,
   )
   const flags = [one?.settled ? 'settled' : '', one?.failed ? 'failed' : ''].join('')
   return [`${one?.status.state} ${flags}`.trim(), one?.status.message]
@@ -95,6 +100,18 @@ describe('tableViews', () => {
       { applied: incomplete, phases: ['Streaming'] },
       'Pending',
       /knows of no copy.*b0: is Streaming/,
+    ],
+    [
+      'one that the ledger may just have been told of',
+      { applied: incomplete, phases: ['Streaming'], ended: 5 },
+      'Draining',
+      'b0: is Streaming',
+    ],
+    [
+      'a hold that is about to end',
+      { applied: { state: 'Held', ...complete }, phases: ['Cancelled'], ended: 5 },
+      'Draining settled',
+      'b0: is Cancelled',
     ],
     [
       'a hold of a backfill that is over',
@@ -162,7 +179,7 @@ describe('tableViews', () => {
         tables: [{ schema: 'public', name: 'b', state: 'Streaming' as const, historyComplete: true }],
       },
     }
-    const views = tableViews(pipeline({ tables: [table('a'), table('b')] }, status), [], new Map())
+    const views = tableViews(pipeline({ tables: [table('a'), table('b')] }, status), [], new Map(), 0)
     expect(countTables(views)).toEqual({ tables: 2, streaming: 1, backfilling: 0, queued: 1, failed: 0 })
   })
 })

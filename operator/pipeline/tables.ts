@@ -11,7 +11,7 @@ import { isTerminal, isVerification } from '../backfill/facts.ts'
 import { cut } from '../conditions.ts'
 import { tableKey } from '../context.ts'
 import { type TableGap, tableGaps } from './gaps.ts'
-import { tableProblems } from './plan-backfills.ts'
+import { REPORT_GRACE, tableProblems } from './plan-backfills.ts'
 
 /** A table as status shows it, and whether it keeps the Pipeline from being ready. */
 export interface TableView {
@@ -22,11 +22,16 @@ export interface TableView {
   readonly failed: boolean
 }
 
-/** Where each table of the spec stands, in the order of the spec. */
+/**
+ * Where each table of the spec stands, in the order of the spec.
+ *
+ * @param now milliseconds since 1970
+ */
 export function tableViews(
   pipeline: Pipeline,
   backfills: readonly TableBackfill[],
   initial: ReadonlyMap<string, string>,
+  now: number,
 ): TableView[] {
   const applied = new Map(pipeline.status?.apply?.tables?.map((table) => [tableKey(table), table]))
   const problems = new Map(
@@ -44,7 +49,7 @@ export function tableViews(
     const current = active ?? own.find((one) => !isTerminal(one.status?.phase)) ?? latest
     const problem = problems.get(key)
     const gap = gaps.get(key)
-    const { state, message, failed } = stateOf(pipeline, table, known, problem?.message, current, gap)
+    const { state, message, failed } = stateOf(pipeline, table, known, problem?.message, current, gap, now)
     const wrong = problem?.code ?? known?.code ?? gap?.code
     const { historyComplete } = known ?? {}
     const made = initial.get(key)
@@ -81,6 +86,7 @@ function stateOf(
   problem: string | undefined,
   backfill: TableBackfill | undefined,
   gap: TableGap | undefined,
+  now: number,
 ): Stand {
   const stand = (state: TableState, message?: string, failed = false): Stand => ({ state, message, failed })
   const { state } = pipeline.spec
@@ -100,7 +106,9 @@ function stateOf(
   if (stopped) {
     return stand('Failed', known.message ?? known.code ?? 'stopped', true)
   }
+  const justEnded = now - Date.parse(backfill?.status?.completionTime ?? '') < REPORT_GRACE
   if (known.state === 'Held') {
+    if (justEnded) return stand('Draining', about)
     const why =
       'apply holds it for a backfill that is not under way, so nothing is applied until the hold ends'
     return stand('Failed', about === undefined ? why : `${why}; ${about}`, true)
@@ -121,6 +129,7 @@ function stateOf(
       return stand('Pending', 'its backfill is about to be created')
     }
     if (table.initialBackfill === 'Enabled' && phase === 'Streaming') {
+      if (justEnded) return stand('Draining', about)
       return stand('Pending', `apply knows of no copy of it, although there was one; ${about}`)
     }
   }
