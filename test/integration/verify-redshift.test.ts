@@ -104,7 +104,11 @@ describe('verify of a table in Redshift', () => {
       `UPDATE public.pairs SET tags = JSON_PARSE('["a","b"]') WHERE id = 'c4ca4238-a0b9-2382-0dcc-509a6f75849b'`,
       '["2026-01-02","c4ca4238-a0b9-2382-0dcc-509a6f75849b"]',
     ],
-    ['pairs', `UPDATE public.pairs SET tags = JSON_PARSE('["a","ab"]') WHERE id = '00000000-0000-0000-0000-000000000002'`, BLANKS],
+    [
+      'pairs',
+      `UPDATE public.pairs SET tags = JSON_PARSE('["a","ab"]') WHERE id = '00000000-0000-0000-0000-000000000002'`,
+      BLANKS,
+    ],
   ])(
     'finds a changed value in %s',
     async (table, sql, key) => {

@@ -163,7 +163,7 @@ export function startTable(
     const offsets = await env.queue.offsets(row.topic, signal)
     if (offsets && offsets.earliest > row.nextOffset) {
       // But something was before: the table was given free then, and what stands in the destination may be of that time.
-      if (row.unknownHistory && !row.historyComplete && !row.needsEmptying) {
+      if (row.unknownHistory && !row.needsEmptying) {
         state.row = await ledger.updateTable(row, lostFacts('PublicationChanged', LEFT), signal)
       }
       return offsets.earliest
