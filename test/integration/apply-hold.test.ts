@@ -141,15 +141,24 @@ describe('a hold', () => {
 })
 
 describe('a hold whose copy goes on for hours', () => {
+  async function expectEnd(what: string, code: string, lose: (bed: ApplyBed) => Promise<void>) {
+    const { bed, uid } = await openHeld(`held_${what.replaceAll(/\W/g, '_').slice(0, 24)}`, 'Truncate')
+    await lose(bed)
+    expect(await bed.untilQueue('b', 'Closed', 60_000)).toMatchObject({ code, historyComplete: false })
+    expect(await bed.untilBackfill(uid, 'closed')).toMatchObject({ closeCode: code })
+    const told = (row: LedgerTable) => row.needsEmptying && row.stopCode === code
+    expect(await bed.untilLedger('told', told)).toMatchObject({ heldBy: '' })
+  }
+
+  it('is ended at once by a gap (R22)', async () => {
+    await expectEnd('gap', 'SlotLost', (bed) =>
+      bed.control(0x50, { control: 'gap', code: 'SlotLost', message: 'dropped' }, { epoch: 2 }),
+    )
+  })
+
   const rejoined = { control: 'join', lsn: '0/B10' } as const
   const retyped = { control: 'changed', code: 'TableChanged', message: 'column v was rewritten' } as const
   it.each([
-    [
-      'a gap',
-      'SlotLost',
-      (bed: ApplyBed) =>
-        bed.control(0x50, { control: 'gap', code: 'SlotLost', message: 'dropped' }, { epoch: 2 }),
-    ],
     ['a table that was out of the publication', 'PublicationChanged', (bed) => bed.control(0xb00, rejoined)],
     ['a change that rows do not show', 'TableChanged', (bed) => bed.control(0xb00, retyped)],
     [
@@ -170,14 +179,7 @@ describe('a hold whose copy goes on for hours', () => {
     ],
   ] as [string, string, (bed: ApplyBed) => Promise<void>][])(
     'is ended at once by %s (R22): %s',
-    async (what, code, lose) => {
-      const { bed, uid } = await openHeld(`held_${what.replaceAll(/\W/g, '_').slice(0, 24)}`, 'Truncate')
-      await lose(bed)
-      expect(await bed.untilQueue('b', 'Closed', 60_000)).toMatchObject({ code, historyComplete: false })
-      expect(await bed.untilBackfill(uid, 'closed')).toMatchObject({ closeCode: code })
-      const told = (row: LedgerTable) => row.needsEmptying && row.stopCode === code
-      expect(await bed.untilLedger('told', told)).toMatchObject({ heldBy: '' })
-    },
+    async (what, code, lose) => await expectEnd(what, code, lose),
   )
 
   it('is not ended by what was passed before it, nor by watermarks and marks', async () => {

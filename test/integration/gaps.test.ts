@@ -436,6 +436,28 @@ describe('with onGap Halt', () => {
   }, 300_000)
 })
 
+describe('a Pipeline that is paused', () => {
+  it('names a lost slot although nothing is applied, and mends it when it runs again', async () => {
+    const scene = await open('paused', ['one'], 'Backfill')
+    await untilStreaming(scene, ['one'])
+    const resource = `/apis/millrace.dev/v1alpha1/namespaces/${scene.site.namespace}/pipelines/${NAME}`
+    const gapFree = async () =>
+      (await pipeline(scene))?.status?.conditions?.find(({ type }) => type === 'GapFree')
+    await world.local.cluster.patch(resource, { spec: { state: 'Paused' } })
+    await waitUntil('Paused', MENDED, async () => {
+      return (await pipeline(scene))?.status?.tables?.[0]?.state === 'Paused'
+    })
+    scene.struck = Date.now()
+    await OF_A_PIPELINE.unslotted?.strike(scene, 'one')
+    await untilNamed(scene, 'one', 'SlotLost')
+    expect(await gapFree()).toMatchObject({ status: 'False', reason: 'SlotLost' })
+    expect((await pipeline(scene))?.status?.apply?.tables?.[0]?.gap).toBeUndefined()
+    await world.local.cluster.patch(resource, { spec: { state: 'Running' } })
+    await waitUntil('GapFree', MENDED, async () => (await gapFree())?.status === 'True')
+    await untilEqual(scene, 'one')
+  }, 400_000)
+})
+
 describe('a source that is', () => {
   it('restored from a backup, with its log behind what the queue has, is named and mended', async () => {
     const scene = await open('restored', ['one', 'two'], 'Backfill')

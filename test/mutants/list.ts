@@ -545,7 +545,7 @@ const GAPS: readonly Mutant[] = [
     rule: 'R22',
     without: 'looking for a gap while the copy is still made',
     edits: edit('workers/apply/ahead.ts', ['    find({ why: whyEnded(line), facts })\n', '']),
-    killer: integration('apply-hold', 'is ended at once by'),
+    killer: integration('apply-hold', 'is ended at once by a gap'),
   },
   {
     rule: 'R22',
