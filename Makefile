@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help up down status image demo torture model mutants crds lint test test-long test-e2e test-aws bench-staging redshift-grammar
+.PHONY: help up down status image demo torture fuzz model mutants crds lint test test-long test-e2e test-aws bench-staging redshift-grammar
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -32,6 +32,10 @@ demo: up image ## Replicate a sample database in the local stack
 torture: $(INSTALLED) ## Run SEEDS=n seeded schedules of writes, faults and backfills, from SEED=s on; DEST=redshift SIDE=m
 	@hack/packages.sh
 	@node test/torture/main.ts
+
+fuzz: $(INSTALLED) ## Run SEEDS=n of random tables and of random DDL, from SEED=s on; KIND=schemas, KIND=ddl, TABLES=n
+	@hack/packages.sh
+	@node test/fuzz/main.ts
 
 model: $(INSTALLED) ## Run SCHEDULES=n random schedules of the real workers in a simulated world, from SEED=s on
 	@node test/model/main.ts $(or $(SCHEDULES),25000)
