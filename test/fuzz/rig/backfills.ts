@@ -27,6 +27,8 @@ const ATTEMPTS = 3
 const POLL_MILLISECONDS = 300
 /** What apply shows may be a moment old: a table is stopped when it has said so for so long. */
 const STALE_MILLISECONDS = 5_000
+/** Until apply has seen a cancel, and lets the table go. */
+const CANCEL_MILLISECONDS = 500
 
 export function createBackfills(pipeline: FuzzPipeline): Backfills {
   const { servers, namespace } = pipeline
@@ -100,7 +102,10 @@ export function createBackfills(pipeline: FuzzPipeline): Backfills {
   async function bring(table: ComparedTable, wish: BackfillWish, seconds: number): Promise<BackfillEnd> {
     const { name, start } = await submit(table, wish)
     const ended = await follow(table, name, start, seconds)
-    if (ended.end === 'failed' || ended.end === 'late') await cancel(name).catch(() => {})
+    if (ended.end === 'failed' || ended.end === 'late') {
+      await cancel(name).catch(() => {})
+      await sleep(CANCEL_MILLISECONDS)
+    }
     return ended
   }
 

@@ -7,11 +7,10 @@ import type { FuzzTable } from './table.ts'
 import { alikeTables, randomTable, SCHEMAS, TRIGGER_DDL } from './tables.ts'
 
 /** What the destination has beforehand: nothing, the extensions, all types, or most of the tables too. */
-export type Prepared = 'nothing' | 'extensions' | 'types' | 'tables'
+type Prepared = 'nothing' | 'extensions' | 'types' | 'tables'
 
 export interface MadeTables {
   readonly tables: readonly FuzzTable[]
-  readonly prepared: Prepared
   /** Those that somebody else has made in the destination. */
   readonly precreated: ReadonlySet<FuzzTable>
 }
@@ -67,7 +66,7 @@ export async function makeTables(random: Random, options: MakeOptions): Promise<
   } finally {
     await admin.end()
   }
-  return { tables, prepared, precreated }
+  return { tables, precreated }
 }
 
 const schemasDdl = (): string => SCHEMAS.map((name) => `create schema ${ident(name)}`).join('; ')
