@@ -35,6 +35,7 @@ interface Subject {
 const TABLES = 24
 const LONGEST_PAUSE = 17_000
 const SIDE_BY_SIDE = 4
+const SOONEST_RESTART = 2_000
 /** Later than a look at the catalog, and than the heartbeat that follows it. */
 const LOOK_MILLISECONDS = 16_000
 
@@ -127,7 +128,9 @@ async function runScripts(options: ScriptsOptions): Promise<Set<string>> {
   const { subjects, databases, pipeline, backfills, random, longestPause, say } = options
   const harmful = new Set<string>()
   const over = new AbortController()
-  const restarting = restart(pipeline, random.fork('restarts'), over.signal, say)
+  const restarting = restart(pipeline, random.fork('restarts'), longestPause, over.signal, say)
+  // Awaited below; until then it is nobody's failure.
+  restarting.catch(() => {})
   await Promise.all(
     subjects.map(async (subject) => {
       const { table, session } = subject
@@ -148,9 +151,15 @@ async function runScripts(options: ScriptsOptions): Promise<Set<string>> {
   return harmful
 }
 
-async function restart(pipeline: FuzzPipeline, random: Random, over: AbortSignal, say: Say): Promise<void> {
+async function restart(
+  pipeline: FuzzPipeline,
+  random: Random,
+  longestPause: number,
+  over: AbortSignal,
+  say: Say,
+): Promise<void> {
   for (;;) {
-    await sleep(4_000 + random.below(9_000), undefined, { signal: over }).catch(() => {})
+    await sleep(SOONEST_RESTART + random.below(longestPause), undefined, { signal: over }).catch(() => {})
     if (over.aborted) return
     const which = random.pick(['capture', 'capture', 'apply', 'both'] as const)
     const down = random.chance(0.5) ? 0 : random.below(5_000)

@@ -23,12 +23,13 @@ const SHOWN = 120
 export async function openSession(url: string): Promise<ScriptSession> {
   const client: Client = await connect(url)
   await client.query(LIMITS)
-  const began = Date.now()
+  let began: number | undefined
   const log: string[] = []
   let open = false
   let statements = 0
 
   const note = (text: string) => {
+    began ??= Date.now()
     log.push(`${((Date.now() - began) / 1000).toFixed(2)} ${text}`)
   }
 
