@@ -104,6 +104,9 @@ export const HARMFUL_TO_COLUMNS: Steps = {
     ].map((change) => `alter type ${t}_c ${change}`),
   ),
   'add of domain': alter(({ table, fresh }) => `add column ${fresh} ${table}_dd not null`),
+  'generated identity': alter(
+    ({ random }) => `add column g${random.below(3)} bigint generated always as (id * 2) stored`,
+  ),
   async 'drop expression'({ table, columns, session }) {
     const column = columns.find(({ generated }) => generated)
     if (column) await session.exec(`alter table ${table} alter ${ident(column.name)} drop expression`)

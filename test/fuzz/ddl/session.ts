@@ -37,7 +37,7 @@ export async function openSession(url: string): Promise<ScriptSession> {
     if (!open) return
     open = false
     await client.query('rollback').catch(() => {})
-    note('rollback')
+    note('rollback;')
   }
 
   return {

@@ -17,6 +17,9 @@ export const TABLE_KINDS: readonly TableKind[] = [
 
 export const isPartitioned = (kind: TableKind): boolean => kind === 'range' || kind === 'list'
 
+/** Whether it begins with REPLICA IDENTITY FULL. */
+export const hasFullIdentity = (kind: TableKind): boolean => kind === 'loose' || kind === 'fullkey'
+
 /** What all tables share: keys that never come twice, and a table that is truncated with others. */
 export const SHARED_DDL = 'create sequence ids start 1000000; create table pingpong (id int primary key);'
 
