@@ -19,7 +19,7 @@ export type BackfillWish = Omit<TableBackfillManifestSpec, 'pipelineRef' | 'tabl
 
 /** What the operator would do with TableBackfills: a Job for each, one at a time of a table, tried again when it fails. */
 export interface Backfills {
-  /** Waits for its turn and for its end, and cancels one that fails or does not come to an end. */
+  /** Waits for its turn and for its end, and cancels one that does not drain. */
   bring(table: ComparedTable, wish: BackfillWish, seconds: number): Promise<BackfillEnd>
 }
 
@@ -27,6 +27,8 @@ const ATTEMPTS = 3
 const POLL_MILLISECONDS = 300
 /** What apply shows may be a moment old: a table is stopped when it has said so for so long. */
 const STALE_MILLISECONDS = 5_000
+/** What apply cannot do for so long, and says so, does not pass by itself. */
+const HINDERED_MILLISECONDS = 30_000
 /** Until apply has seen a cancel, and lets the table go. */
 const CANCEL_MILLISECONDS = 500
 
@@ -71,6 +73,7 @@ export function createBackfills(pipeline: FuzzPipeline): Backfills {
     let worker = start()
     let attempt = 1
     let stoppedSince: number | undefined
+    let hinderedSince: number | undefined
     try {
       for (;;) {
         const status = (await cluster.backfill(namespace, name))?.status
@@ -91,6 +94,11 @@ export function createBackfills(pipeline: FuzzPipeline): Backfills {
           if (stopped !== undefined && Date.now() - (stoppedSince ?? 0) > STALE_MILLISECONDS)
             return { end: 'stopped', why: stopped, retryable: true }
         }
+        const reason = status?.queue?.code && `${status.queue.code}: ${status.queue.message}`
+        if (!reason) hinderedSince = undefined
+        else hinderedSince ??= Date.now()
+        if (reason && Date.now() - (hinderedSince ?? 0) > HINDERED_MILLISECONDS)
+          return { end: 'stopped', why: reason, retryable: true }
         if (Date.now() > deadline) return { end: 'late', why: JSON.stringify(status ?? {}), retryable: true }
         await sleep(POLL_MILLISECONDS)
       }
@@ -102,7 +110,7 @@ export function createBackfills(pipeline: FuzzPipeline): Backfills {
   async function bring(table: ComparedTable, wish: BackfillWish, seconds: number): Promise<BackfillEnd> {
     const { name, start } = await submit(table, wish)
     const ended = await follow(table, name, start, seconds)
-    if (ended.end === 'failed' || ended.end === 'late') {
+    if (ended.end !== 'drained') {
       await cancel(name).catch(() => {})
       await sleep(CANCEL_MILLISECONDS)
     }

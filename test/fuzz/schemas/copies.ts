@@ -61,8 +61,8 @@ export async function copyAll(
 
   async function copy(table: FuzzTable): Promise<void> {
     const own = random.fork(table.sql)
-    const bring = async () => {
-      const wish = anyWish(own, isKeyless(table))
+    const bring = async (more: Partial<BackfillWish> = {}) => {
+      const wish = { ...anyWish(own, isKeyless(table)), ...more }
       const ended = await backfills.bring(table, wish, COPY_SECONDS)
       if (ended.end !== 'drained')
         say(
@@ -79,6 +79,8 @@ export async function copyAll(
       // One that was refused has changed nothing.
       if (second.end !== 'failed' || second.retryable) ended = second
     }
+    // Whatever stands against a table: in one that is made anew it does not.
+    if (ended.end === 'stopped') ended = await bring({ destinationTable: 'Drop' })
     if (ended.end !== 'drained') ends.set(table, ended)
     done += 1
     if (done % 10 === 0) say(`${done} of ${tables.length} tables copied`)

@@ -67,6 +67,8 @@ export function judge(
       return [differenceOf(table, `${origin}${difference}${ended ? `; its backfill ${ended.end}` : ''}`)]
     if (ended?.end === 'late')
       return [differenceOf(table, `${origin}its backfill came to no end: ${ended.why}`)]
+    if (ended?.end === 'stopped')
+      return [differenceOf(table, `${origin}not cured by a backfill with Drop: ${ended.why}`)]
     return []
   })
 }
