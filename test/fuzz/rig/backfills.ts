@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { TABLE_BACKFILLS } from '../../../crds/api.ts'
+import { type BackfillPhase, TABLE_BACKFILLS } from '../../../crds/api.ts'
 import type { TableBackfillManifestSpec } from '../../../crds/table-backfill.ts'
 import { backfillManifest } from '../../../hack/demo/manifests.ts'
 import { resourcePath } from '../../../lib/kube/resources.ts'
@@ -48,11 +48,15 @@ export function createBackfills(pipeline: FuzzPipeline): Backfills {
       }),
     )
     const uid = (await cluster.backfill(namespace, name))?.metadata.uid ?? ''
+    await tell(name, 'Preparing')
     return { name, start: () => pipeline.startBackfill(name, uid) }
   }
 
-  const cancel = (name: string) =>
-    cluster.patch(resourcePath({ ...TABLE_BACKFILLS, namespace }, name), { spec: { cancel: true } })
+  const path = (name: string) => resourcePath({ ...TABLE_BACKFILLS, namespace }, name)
+  /** Apply lets a table pass what it is stuck at only for a backfill that is at work. */
+  const tell = (name: string, phase: BackfillPhase) =>
+    cluster.patch(`${path(name)}/status`, { status: { phase } })
+  const cancel = (name: string) => cluster.patch(path(name), { spec: { cancel: true } })
 
   async function appliedState(table: ComparedTable): Promise<string | undefined> {
     const { apply } = await pipeline.status()
@@ -110,7 +114,8 @@ export function createBackfills(pipeline: FuzzPipeline): Backfills {
   async function bring(table: ComparedTable, wish: BackfillWish, seconds: number): Promise<BackfillEnd> {
     const { name, start } = await submit(table, wish)
     const ended = await follow(table, name, start, seconds)
-    if (ended.end !== 'drained') {
+    if (ended.end === 'drained') await tell(name, 'Streaming')
+    else {
       await cancel(name).catch(() => {})
       await sleep(CANCEL_MILLISECONDS)
     }
