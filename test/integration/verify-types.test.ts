@@ -118,10 +118,10 @@ describe('verify', () => {
     expect((await site.verify('sort')).examples).toContainEqual({ key: 'a', kind: 'Changed' })
   })
 
-  it('takes little memory, whatever differs', async () => {
+  it('takes little memory, whatever differs', { timeout: 240_000 }, async () => {
     await query(
       target.url,
-      `insert into edge select g, 'extra' from generate_series(10001, 1500000) g; truncate emptied`,
+      `insert into edge select g, 'extra' from generate_series(10001, 1500000) g; delete from emptied`,
     )
     for (const [table, kind] of [
       ['edge', 'rowsExtra'],
