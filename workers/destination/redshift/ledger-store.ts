@@ -14,8 +14,8 @@ import {
   statementError,
 } from './failures.ts'
 import type { LedgerNames } from './ledger-names.ts'
-import { ROW_COLUMNS, type StoredRow, tokenOf, toStored } from './ledger-rows.ts'
-import { literal } from './literals.ts'
+import { createLedgerReads, type LedgerReads } from './ledger-reads.ts'
+import { tokenOf } from './ledger-rows.ts'
 import {
   createLedgerSQL,
   type Expectation,
@@ -64,24 +64,13 @@ export class GuardFailed extends Error {
 }
 
 /** The ledger as tables of rows. */
-export interface LedgerStore {
+export interface LedgerStore extends LedgerReads {
   readonly names: LedgerNames
   readonly pipeline: string
   readonly label: string
   of(table: TableName): string
   /** Creates a table's ledger when it is missing. */
   ensure(table: TableName, signal: AbortSignal): Promise<string>
-  /** Rows of one ledger; none when there is no such ledger. `where` is SQL. */
-  read(ledger: string, where: string, signal: AbortSignal): Promise<StoredRow[]>
-  readIds(ledger: string, ids: readonly string[], signal: AbortSignal): Promise<Map<string, StoredRow>>
-  /** Rows of many ledgers, by ledger; none of one that is missing. */
-  readMany(ledgers: readonly string[], where: string, signal: AbortSignal): Promise<Map<string, StoredRow[]>>
-  /** The same, of as many as answer within some seconds; the others, which somebody has locked, are named. */
-  readSoon(
-    ledgers: readonly string[],
-    where: string,
-    signal: AbortSignal,
-  ): Promise<{ readonly rows: Map<string, StoredRow[]>; readonly locked: readonly string[] }>
   query: DataApi['query']
   /**
    * Commits once. A transaction that has committed already, of which the answer was lost, is recognised by its mark. Throws
@@ -107,10 +96,6 @@ export interface LedgerStoreOptions {
 }
 
 const CONFLICT_ATTEMPTS = 25
-/** Ledgers that one query reads. */
-const UNION = 60
-/** How long `readSoon` waits for one query, milliseconds. */
-const SOON = 15_000
 
 export function createLedgerStore({ api, names, pipeline, label, log }: LedgerStoreOptions): LedgerStore {
   const there = new Set<string>()
@@ -123,61 +108,7 @@ export function createLedgerStore({ api, names, pipeline, label, log }: LedgerSt
     }
   }
 
-  /** One that is missing, as somebody may have dropped what a table has left that was given free, has no rows. */
-  async function readGroup(
-    ledgers: readonly string[],
-    where: string,
-    signal: AbortSignal,
-  ): Promise<[ledger: string, row: StoredRow][]> {
-    const parts = ledgers.map(
-      (ledger, index) => `SELECT ${index} AS place, ${ROW_COLUMNS} FROM ${ledger} WHERE ${where}`,
-    )
-    try {
-      const rows = await query(parts.join(' UNION ALL '), 'millrace read ledger', signal)
-      return rows.map((row) => [ledgers[Number(row.place)] ?? '', toStored(row)])
-    } catch (error) {
-      if (!(error instanceof StatementFailure && isMissingTable(error))) throw error
-      if (ledgers.length === 1) return []
-      const middle = Math.ceil(ledgers.length / 2)
-      const halves = [ledgers.slice(0, middle), ledgers.slice(middle)]
-      return (await Promise.all(halves.map((half) => readGroup(half, where, signal)))).flat()
-    }
-  }
-
-  async function readMany(ledgers: readonly string[], where: string, signal: AbortSignal) {
-    const found = new Map<string, StoredRow[]>()
-    for (let from = 0; from < ledgers.length; from += UNION) {
-      for (const [ledger, row] of await readGroup(ledgers.slice(from, from + UNION), where, signal)) {
-        found.set(ledger, [...(found.get(ledger) ?? []), row])
-      }
-    }
-    return found
-  }
-
-  // What waits has its share of every ledger that it has come to, for which those wait that would write there: so it is
-  // taken back, and each ledger read by itself.
-  async function readSoon(ledgers: readonly string[], where: string, signal: AbortSignal) {
-    const rows = new Map<string, StoredRow[]>()
-    const locked: string[] = []
-    const attempt = async (group: readonly string[]): Promise<void> => {
-      const limit = AbortSignal.timeout(SOON)
-      try {
-        const found = await readMany(group, where, AbortSignal.any([signal, limit]))
-        for (const [ledger, its] of found) rows.set(ledger, its)
-      } catch (error) {
-        signal.throwIfAborted()
-        if (!limit.aborted) throw error
-        if (group.length === 1) locked.push(...group)
-        else await Promise.all(group.map((ledger) => attempt([ledger])))
-      }
-    }
-    for (let from = 0; from < ledgers.length; from += UNION) await attempt(ledgers.slice(from, from + UNION))
-    return { rows, locked }
-  }
-
-  async function read(ledger: string, where: string, signal: AbortSignal): Promise<StoredRow[]> {
-    return (await readMany([ledger], where, signal)).get(ledger) ?? []
-  }
+  const reads = createLedgerReads(query)
 
   async function transaction(
     statements: readonly string[],
@@ -236,7 +167,7 @@ export function createLedgerStore({ api, names, pipeline, label, log }: LedgerSt
     const isMine = async () => {
       const id = writes[0]?.content.id
       if (id === undefined) return false
-      const row = (await readIds(ledger, [id], signal)).get(id)
+      const row = (await reads.readIds(ledger, [id], signal)).get(id)
       return row !== undefined && tokenOf(row) === token
     }
     try {
@@ -266,11 +197,6 @@ export function createLedgerStore({ api, names, pipeline, label, log }: LedgerSt
     }
   }
 
-  async function readIds(ledger: string, ids: readonly string[], signal: AbortSignal) {
-    const rows = await read(ledger, `id IN (${ids.map(literal).join(', ')})`, signal)
-    return new Map(rows.map((row) => [row.id, row]))
-  }
-
   return {
     names,
     pipeline,
@@ -290,10 +216,7 @@ export function createLedgerStore({ api, names, pipeline, label, log }: LedgerSt
       }
       return ledger
     },
-    read,
-    readIds,
-    readMany,
-    readSoon,
+    ...reads,
     query,
     commit,
     execute,
