@@ -143,7 +143,7 @@ export async function lockTable(client: RedshiftDataClient, table: string) {
   await finish(client, Id as string)
   const inSession = async (sql: string) =>
     finish(client, (await client.send(new ExecuteStatementCommand({ SessionId, Sql: sql }))).Id as string)
-  await inSession(`lock ${table}`)
+  await inSession(`LOCK "public"."${table}"`)
   return { release: () => inSession('commit') }
 }
 
