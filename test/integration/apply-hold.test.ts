@@ -140,7 +140,8 @@ describe('a hold', () => {
   })
 })
 
-describe('a hold whose copy goes on for hours', () => {
+// Looks at the ledger, and at what the topic still holds, come seldom.
+describe.concurrent('a hold whose copy goes on for hours', () => {
   async function expectEnd(what: string, code: string, lose: (bed: ApplyBed) => Promise<void>) {
     const { bed, uid } = await openHeld(`held_${what.replaceAll(/\W/g, '_').slice(0, 24)}`, 'Truncate')
     await lose(bed)
@@ -377,7 +378,8 @@ describe('lost changes', () => {
   })
 })
 
-describe('a ledger that somebody has dropped', () => {
+// Most of their time they wait for a look that comes every 40 s.
+describe.concurrent('a ledger that somebody has dropped', () => {
   /** One row applied, nothing more to come. */
   async function openIdle(name: string) {
     const bed = await open(name)
