@@ -14,8 +14,7 @@ export async function endInOrder(
   signal: AbortSignal,
 ): Promise<void> {
   await aborted(stop, signal)
-  await Promise.race([sender.drain(signal), sleep(FAREWELL, signal)])
-  stream.confirm(sender.recorded())
+  await settle(stream, sender, signal)
   await stream.finish()
 }
 
@@ -31,7 +30,12 @@ export async function letGo(
   signal: AbortSignal,
 ): Promise<never> {
   await aborted(refused, signal)
+  await settle(stream, sender, signal)
+  throw refused.reason
+}
+
+/** Sends what was read, as far as that is soon done, and confirms what is recorded of it. */
+async function settle(stream: ReplicationStream, sender: Sender, signal: AbortSignal): Promise<void> {
   await Promise.race([sender.drain(signal), sleep(FAREWELL, signal)])
   stream.confirm(sender.recorded())
-  throw refused.reason
 }
