@@ -68,13 +68,16 @@ export async function readTarget(
   }
 }
 
-/** SQL: how many rows there are of `from` where a table is still the one that was seen: one or none. */
-export function sameTableFrom({ id, name }: Pick<TargetTable, 'id' | 'name'>): string {
-  return `${catalogFrom(name)} AND c.oid = ${id}`
+/**
+ * SQL: has one row while a table is the one that was seen, and has got no column since, whose values would be lost in a row that
+ * is written anew; else none.
+ */
+export function sameTableFrom({ id, attributes, name }: TargetTable): string {
+  return `${catalogFrom(name)} AND c.oid = ${id} AND c.relnatts = ${attributes}`
 }
 
 /** SQL: a table's row `c` of pg_class. Its `relnatts` counts columns; those that were dropped go on counting. */
-export function catalogFrom({ schema, name }: TableName): string {
+function catalogFrom({ schema, name }: TableName): string {
   return `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ${literal(schema)} AND c.relname = ${literal(name)}`
 }
 

@@ -7,7 +7,6 @@ import { MAX_VARCHAR } from './redshift-type.ts'
 import { removeEqualSQL } from './remove-sql.ts'
 import {
   ADD,
-  assertColumnsSQL,
   assertFilledSQL,
   createStageSQL,
   DELETE,
@@ -35,9 +34,6 @@ const BLOCK = 64 * 1024
 
 /** Guard: there was a row for each unchanged column. */
 export const FILLED = 'a row for every unchanged column'
-
-/** Guard: nobody has added a column. */
-export const COLUMNS = 'the number of columns'
 
 /** What one flush does to the table's rows, in statements around the loading of its stage. */
 export interface FlushRows {
@@ -177,11 +173,7 @@ export function flushRows(batch: Batch, writing: Writing): FlushRows {
     if (upserts.length > 0) sql.push(...insertSQL(writing, FLUSH_STAGE, UPSERT))
     if (removes) sql.push(...removeEqualSQL(writing, how))
     if (adds) sql.push(...insertSQL(writing, FLUSH_STAGE, ADD))
-    const work: Work[] = sql.map((each) => ({ sql: each }))
-    // Last, when the table is locked against being altered.
-    return upserts.length > 0 || removes
-      ? [...work, { sql: assertColumnsSQL(writing), guard: COLUMNS }]
-      : work
+    return sql.map((each) => ({ sql: each }))
   }
 }
 

@@ -7,7 +7,7 @@ import { readTarget, sameTableFrom, type TargetTable } from './catalog.ts'
 import type { Loadable, RedshiftContext } from './context.ts'
 import { tableGone, workName, writingFor } from './ensure-table.ts'
 import { isMissingColumn, isMissingTable, StatementFailure } from './failures.ts'
-import { COLUMNS, FILLED, type FlushRows, flushRows } from './flush-rows.ts'
+import { FILLED, type FlushRows, flushRows } from './flush-rows.ts'
 import { backfillContent, backfillId, TABLE_ID, tableContent, toBackfill } from './ledger-rows.ts'
 import { GuardFailed, type LedgerTransaction, type Work } from './ledger-store.ts'
 import { writeFailure } from './load-failure.ts'
@@ -18,7 +18,7 @@ import { changed, conflict } from './transitions.ts'
 import { createUpload } from './upload.ts'
 import { copyStageSQL, countCopiedSQL, FLUSH_STAGE, type Writing } from './write-sql.ts'
 
-/** Guard: nobody has put another table into the place of the one that was seen. */
+/** Guard: nobody has put another table into the place of the one that was seen, or added a column to it. */
 const SAME_TABLE = 'the table is the one that it was'
 
 /**
@@ -89,9 +89,8 @@ async function attemptFlush(
     if (error instanceof GuardFailed) {
       context.files.discard(loaded?.keys ?? [])
       if (error.guard === FILLED && rows) return missingRows(context, batch, rows, signal)
-      if (error.guard === SAME_TABLE || error.guard === COLUMNS) {
-        context.targets.delete(quoteTableName(ledger.destination))
-        throw error.guard === SAME_TABLE ? remade(batch) : error
+      if (error.guard === SAME_TABLE && writing) {
+        throw (await whatWasDone(context, batch, writing.table, writing, signal)) ?? error
       }
       throw error.guard === undefined ? changed(ledger) : lost(batch, error.guard)
     }
@@ -115,20 +114,29 @@ async function failed(
   signal: AbortSignal,
 ): Promise<unknown> {
   const { destination } = batch.ledger
-  const name = quoteTableName(destination)
-  const before = context.targets.get(name)
+  const before = context.targets.get(quoteTableName(destination))
   if (before && (isMissingTable(failure) || isMissingColumn(failure))) {
-    context.targets.delete(name)
-    const found = await readTarget(context.store, destination, signal)
-    if (!found) return tableGone({ target: destination })
-    if (found.id !== before.id) return remade(batch)
-    const gone = writing?.columns.find((column) => !has(found, column.name))
-    if (gone) return withoutColumn(batch, gone.name)
-    // A column that is the destination's own went: it is not written any more.
-    return failure
+    return (await whatWasDone(context, batch, before, writing, signal)) ?? failure
   }
   if (isMissingTable(failure)) return tableGone({ target: destination })
   return writeFailure(context, failure, destination, writing, signal)
+}
+
+/** What was done to the table by hand; undefined: only to columns that are the destination's own, of which the next try knows. */
+async function whatWasDone(
+  context: RedshiftContext,
+  batch: Batch,
+  before: TargetTable,
+  writing: Writing | undefined,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const { destination } = batch.ledger
+  context.targets.delete(quoteTableName(destination))
+  const found = await readTarget(context.store, destination, signal)
+  if (!found) return tableGone({ target: destination })
+  if (found.id !== before.id) return remade(batch)
+  const gone = writing?.columns.find((column) => !has(found, column.name))
+  return gone && withoutColumn(batch, gone.name)
 }
 
 const has = ({ columns }: TargetTable, column: string) =>

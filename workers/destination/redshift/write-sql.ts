@@ -1,5 +1,5 @@
 import { SOFT_DELETE_COLUMN } from '../names.ts'
-import { catalogFrom, type TargetTable } from './catalog.ts'
+import type { TargetTable } from './catalog.ts'
 import { literal, typedLiteral } from './literals.ts'
 import { NULL_TEXT } from './marks.ts'
 import { foldName, quoteName, quoteTableName } from './names.ts'
@@ -144,11 +144,6 @@ export function fillCasesSQL(writing: Writing, patterns: readonly (readonly numb
 /** Fails when staged rows still lack values. */
 export function assertFilledSQL(): string {
   return assertSQL('COUNT(*) = 0', `${FLUSH_STAGE.name} WHERE n > 0`)
-}
-
-/** Fails when the table has got a column since it was looked at, whose values would be lost in a row that is written anew. */
-export function assertColumnsSQL({ table }: Pick<Writing, 'table'>): string {
-  return assertSQL(`MAX(c.relnatts) = ${table.attributes}`, catalogFrom(table.name))
 }
 
 /** Marks rows as deleted whose key is staged to be. */
