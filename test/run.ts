@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
+import { relative } from 'node:path'
 import { getuid } from 'node:process'
 
 /**
@@ -10,18 +11,31 @@ import { getuid } from 'node:process'
  * and `INTEGRATION` may name the integration test files to run, by parts of their names.
  */
 
-interface Outcome {
-  readonly name: string
+interface Counts {
   readonly passed: number
   readonly failed: number
+  /** What failed, a line each. */
+  readonly failures: readonly string[]
+}
+
+interface Outcome extends Counts {
+  readonly name: string
   readonly seconds: number
 }
 
 /** The part of vitest's JSON report that is counted. */
 interface VitestReport {
   readonly numPassedTests: number
-  readonly numFailedTests: number
-  readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly unknown[] }[]
+  readonly testResults: readonly {
+    readonly name: string
+    readonly status: string
+    readonly message: string
+    readonly assertionResults: readonly {
+      readonly status: string
+      readonly fullName: string
+      readonly failureMessages?: readonly string[] | null
+    }[]
+  }[]
 }
 
 const REPORTS = 'out/test'
@@ -37,10 +51,7 @@ async function run(command: string, args: readonly string[]): Promise<number> {
   })
 }
 
-async function timed(
-  name: string,
-  work: () => Promise<{ passed: number; failed: number }>,
-): Promise<Outcome> {
+async function timed(name: string, work: () => Promise<Counts>): Promise<Outcome> {
   console.log(`\n== ${name}`)
   const start = Date.now()
   const counts = await work()
@@ -50,7 +61,7 @@ async function timed(
 async function check(name: string, command: string, args: readonly string[]): Promise<Outcome> {
   return timed(name, async () => {
     const failed = (await run(command, args)) === 0 ? 0 : 1
-    return { passed: 1 - failed, failed }
+    return { passed: 1 - failed, failed, failures: [] }
   })
 }
 
@@ -65,11 +76,12 @@ async function suite(project: string, files: readonly string[] = [], shards = 1)
     return {
       passed: counts.reduce((sum, { passed }) => sum + passed, 0),
       failed: counts.reduce((sum, { failed }) => sum + failed, 0),
+      failures: counts.flatMap(({ failures }) => failures),
     }
   })
 }
 
-async function runShard(project: string, files: readonly string[], shard: string) {
+async function runShard(project: string, files: readonly string[], shard: string): Promise<Counts> {
   const file = `${REPORTS}/${project}-${shard.replace('/', '-of-')}.json`
   await rm(file, { force: true })
   const code = await run('vitest', [
@@ -83,13 +95,28 @@ async function runShard(project: string, files: readonly string[], shard: string
     `--outputFile.json=${file}`,
   ])
   const report = await readReport(file)
-  if (!report) return { passed: 0, failed: 1 }
-  // A file that dies before its first test has no test that could fail, so it is counted itself.
-  const broken = report.testResults.filter(
-    (r) => r.status === 'failed' && r.assertionResults.length === 0,
-  ).length
-  const failed = report.numFailedTests + broken
-  return { passed: report.numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed }
+  if (!report) return { passed: 0, failed: 1, failures: [`${project} ${shard}: vitest left no report`] }
+  const failures = report.testResults.flatMap(failuresOf)
+  // What vitest fails without a test, such as an error that nobody caught, is in its output alone.
+  if (code !== 0 && failures.length === 0) failures.push(`${project} ${shard}: vitest ended with ${code}`)
+  return { passed: report.numPassedTests, failed: failures.length, failures }
+}
+
+/** A line for each failed test, or for a file that died outside of its tests. */
+function failuresOf({
+  name,
+  status,
+  message,
+  assertionResults,
+}: VitestReport['testResults'][number]): string[] {
+  const file = relative('.', name)
+  const failed = assertionResults.filter((test) => test.status === 'failed')
+  if (failed.length === 0) return status === 'failed' ? [`${file}: ${firstLine(message)}`] : []
+  return failed.map((test) => `${file} › ${test.fullName}: ${firstLine(test.failureMessages?.[0] ?? '')}`)
+}
+
+function firstLine(text: string): string {
+  return (text.split('\n', 1)[0] ?? '').slice(0, 300)
 }
 
 async function readReport(file: string): Promise<VitestReport | undefined> {
@@ -114,7 +141,7 @@ async function endToEnd(): Promise<Outcome[]> {
     console.error(
       '\n== e2e tests: the local cluster needs root (containerd, network bridge, mounts); run as root, or leave the end-to-end suite out with SKIP_E2E=1',
     )
-    return [{ name: 'e2e tests', passed: 0, failed: 1, seconds: 0 }]
+    return [{ name: 'e2e tests', passed: 0, failed: 1, failures: [], seconds: 0 }]
   }
   // A stack that somebody is working with stays; one that was started for the tests goes with them.
   const ours = !existsSync(STACK_ENV)
@@ -138,10 +165,12 @@ const outcomes: Outcome[] = [
 ]
 
 console.log('')
-for (const { name, passed, failed, seconds } of outcomes) {
+for (const { name, passed, failed, failures, seconds } of outcomes) {
   console.log(
     `${failed === 0 ? 'ok  ' : 'FAIL'} ${name.padEnd(20)} ${passed} passed, ${failed} failed, ${seconds.toFixed(0)} s`,
   )
+  // Once more at the end: between here and where they failed are thousands of lines.
+  for (const failure of failures) console.log(`     ${failure}`)
 }
 const total = outcomes.reduce(
   (sum, o) => ({ passed: sum.passed + o.passed, failed: sum.failed + o.failed }),

@@ -3,6 +3,7 @@ import type { ChunkRange } from '../../workers/destination/ledger.ts'
 import { readTableDefinition } from '../../workers/source/catalog.ts'
 import { type Connection, openConnection } from '../../workers/source/connect.ts'
 import { readScanFacts, readSortOrders } from '../../workers/source/scan-facts.ts'
+import { keyRanges } from '../../workers/source/scan-plan.ts'
 import {
   boundariesQuery,
   keyColumns,
@@ -93,6 +94,31 @@ describe('the bounds of parts', () => {
   })
 })
 
+describe('the ranges of a key', () => {
+  // Nothing has these numbers; 0 is written as a dash, and the table's own as its name.
+  const objects = `(VALUES (0), (4294967294), (4294967295), ('public.odd'::regclass::oid)) AS o (oid)`
+  it.each(['regclass', 'public.object'])(
+    'of type %s hold each row once, whatever it points to',
+    async (type) => {
+      await connection.query('CREATE DOMAIN public.object AS regclass')
+      try {
+        await withTable(`id ${type} PRIMARY KEY)`, async (definition) => {
+          await connection.query(`INSERT INTO public.odd SELECT oid::regclass FROM ${objects}`)
+          const bounds = await connection.query(boundariesQuery(definition, false), ['4'])
+          expect(bounds.map((row) => row.k1)).toEqual(['public.odd', '4294967294', '4294967295'])
+          const found: string[] = []
+          for (const range of keyRanges([['-'], ...bounds.map((row) => [String(row.k1)])])) {
+            found.push(await rowsOf(range, definition))
+          }
+          expect(found).toEqual(['', '-', 'public.odd', '4294967294', '4294967295'])
+        })
+      } finally {
+        await connection.query('DROP DOMAIN public.object')
+      }
+    },
+  )
+})
+
 describe('what is known about a table', () => {
   it('is its size, its files and how well its key is ordered', async () => {
     const definition = await define('scattered')
@@ -142,6 +168,20 @@ describe('what is known about a table', () => {
     })
   })
 })
+
+/** The keys of the rows in a range. */
+async function rowsOf(range: ChunkRange, definition: TableDefinition): Promise<string> {
+  const bounds = setBounds(rangeBounds(range))
+  await connection.query('BEGIN')
+  try {
+    if (bounds) await connection.query(bounds.text, bounds.values)
+    const condition = rangeCondition(range, keyColumns(definition))
+    const rows = await connection.query(`SELECT id::text FROM public.odd WHERE ${condition}`)
+    return rows.map((row) => row.id).join(', ')
+  } finally {
+    await connection.query('ROLLBACK')
+  }
+}
 
 async function withTable(
   columns: string,

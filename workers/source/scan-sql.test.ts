@@ -38,12 +38,9 @@ const block = (fromBlock: number, toBlock?: number): ChunkRange => ({
 const asItIs = (_column: Column, source: string) => source
 
 describe('rangeCondition', () => {
-  const one = [{ name: 'id', type: 'bigint' }]
-  const two = [
-    { name: 'b "x"', type: 'character varying(20)' },
-    { name: 'a', type: 'integer' },
-  ]
-  it.each<[ChunkRange, typeof one, string]>([
+  const one = [column('id', 'bigint')]
+  const two = [column('b "x"', 'character varying(20)'), column('a', 'integer')]
+  it.each<[ChunkRange, Column[], string]>([
     [{ kind: 'all' }, [], ''],
     [{ kind: 'key' }, one, ''],
     [{ kind: 'key', from: ['1'] }, one, `"id" >= current_setting('millrace.from_1')::bigint`],

@@ -18,7 +18,7 @@ export interface Bound {
 export type ColumnExpression = (column: Column, source: string, table: TableDefinition) => string
 
 /** A key column as far as comparing needs it. */
-export type KeyColumn = Pick<Column, 'name' | 'type' | 'comparedAs'>
+export type KeyColumn = Pick<Column, 'name' | 'type' | 'baseType' | 'comparedAs'>
 
 /** The key's columns, in key order. */
 export function keyColumns(definition: Pick<TableDefinition, 'columns' | 'key'>): KeyColumn[] {

@@ -35,13 +35,16 @@ export function comparable({ comparedAs }: Pick<Column, 'comparedAs'>, value: st
   return comparedAs === undefined ? value : `${value}::${comparedAs}`
 }
 
-/** The same of a text. */
-export function comparableText(
-  { comparedAs, type }: Pick<Column, 'comparedAs' | 'type'>,
-  text: string,
-): string {
-  return `${text}::${comparedAs ?? type}`
+/** The same of a text, as the type's own output function wrote it. */
+export function comparableText({ comparedAs, type, baseType = type }: ComparedColumn, text: string): string {
+  // Of text PostgreSQL makes a regclass by looking for a relation of that name, which `-` and the number of one that is no
+  // longer there are not; from bpchar there is no cast but by the type's input function, which takes all that is written.
+  const own = baseType === 'regclass' ? `${text}::bpchar` : text
+  return `${own}::${comparedAs ?? type}`
 }
+
+/** What comparing with a text has to know of a column. */
+type ComparedColumn = Pick<Column, 'comparedAs' | 'type'> & Partial<Pick<Column, 'baseType'>>
 
 /**
  * A table as it can be replicated: the published columns only, in catalog order, without generated ones.
