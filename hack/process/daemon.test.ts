@@ -26,7 +26,7 @@ describe('daemon', () => {
     one.start()
     const first = one.running()
     const killed = one.kill9()
-    await until(() => !one.running(), { what: 'the end of the first', timeoutMs: 10_000, intervalMs: 1 })
+    await until(() => !one.running(), { what: 'the end of the first', timeoutMs: 30_000, intervalMs: 1 })
     one.start()
     await killed
     expect(one.running()).toBeDefined()

@@ -629,7 +629,7 @@ describe('a queue that does not answer', () => {
     await bed.untilEvents('t', 'the row', (all) => all.length === 2)
     await until(async () => (await bed.status()).confirmedLSN !== undefined, {
       what: 'confirmed',
-      timeoutMs: 10_000,
+      timeoutMs: 30_000,
     })
     await broker.kill9()
     await new Promise((resolve) => setTimeout(resolve, 1500))
@@ -660,7 +660,7 @@ describe('a source', () => {
       const started = performance.now()
       await primary.stop(mode)
       // A source that is shut down waits for capture to confirm everything.
-      expect(performance.now() - started).toBeLessThan(10_000)
+      expect(performance.now() - started).toBeLessThan(30_000)
       await primary.start()
     }
     await until(async () => bed.sql('insert into t values (-1, 0)').then(() => true), {
@@ -684,7 +684,7 @@ describe('a source', () => {
     const started = performance.now()
     await primary.stop('fast')
     // Heartbeats find out, and what is left of the farewell is not waited for longer than that.
-    expect(performance.now() - started).toBeLessThan(20_000)
+    expect(performance.now() - started).toBeLessThan(40_000)
     await Promise.all([primary.start(), broker.start()])
     await until(async () => bed.sql('insert into t values (-1, 0)').then(() => true), {
       what: 'the source',
@@ -756,7 +756,7 @@ describe('a source', () => {
       expect(status.problems?.[0]?.message).toContain(`pid ${row?.pid}`)
       const started = performance.now()
       for (let id = 10; id < 40; id += 1) await bed.sql(`insert into t values (${id}, 0)`)
-      expect(performance.now() - started).toBeLessThan(6_000)
+      expect(performance.now() - started).toBeLessThan(20_000)
       await client.query('commit')
     })
     await bed.untilJoined('t')

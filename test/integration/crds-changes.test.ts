@@ -224,7 +224,7 @@ describe('the status of a Pipeline', () => {
       capture: { tables: many },
     })
     expect(status?.capture?.tables).toHaveLength(1000)
-    expect(performance.now() - started).toBeLessThan(5000)
+    expect(performance.now() - started).toBeLessThan(15_000)
   })
 })
 

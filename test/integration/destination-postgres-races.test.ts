@@ -64,7 +64,7 @@ async function waitingForLocks(count: number) {
       )
       return rows[0]?.n === count
     },
-    { what: `${count} sessions waiting for a lock`, timeoutMs: 15_000 },
+    { what: `${count} sessions waiting for a lock`, timeoutMs: 30_000 },
   )
 }
 

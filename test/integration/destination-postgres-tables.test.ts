@@ -660,7 +660,7 @@ describe('sessions', () => {
   const settles = (n: number) =>
     until(async () => (await sessionsOf('millrace-pooled'))[0]?.n === n, {
       what: `${n} sessions`,
-      timeoutMs: 10_000,
+      timeoutMs: 30_000,
     })
 
   it('are few, are waited for in turn, and end when nobody needs them', async () => {
@@ -723,7 +723,7 @@ describe('sessions', () => {
     )
     await until(async () => (await sessionsOf('millrace-test'))[0]?.n === 0, {
       what: 'the end of the sessions',
-      timeoutMs: 10_000,
+      timeoutMs: 30_000,
     })
     await one.ledger.readTables(never)
   })

@@ -121,7 +121,7 @@ describe('a connection', () => {
     const sleeping = connection.query('select pg_sleep(60)')
     stop.abort(new Error('enough'))
     await expect(sleeping).rejects.toThrow('enough')
-    await until(async () => connection.lost.aborted, { what: 'the end of the connection', timeoutMs: 5_000 })
+    await until(async () => connection.lost.aborted, { what: 'the end of the connection', timeoutMs: 30_000 })
     await connection.close()
   })
 
@@ -135,7 +135,7 @@ describe('a connection', () => {
         )
         return rows.length > 0
       },
-      { what: 'the statement to run', timeoutMs: 5_000 },
+      { what: 'the statement to run', timeoutMs: 30_000 },
     )
     expect(await sleeping).toMatchObject({ code: 'ConnectionLost', retryable: true })
     await expect(connection.query('select 1')).rejects.toMatchObject({ code: 'ConnectionLost' })
@@ -534,7 +534,7 @@ describe('watermarks', () => {
       const waiting = waitForWriters(connection, { ...named('written'), oid }, options).then(() => {
         isOver = true
       })
-      await until(async () => messages.length > 0, { what: 'a message', timeoutMs: 5_000 })
+      await until(async () => messages.length > 0, { what: 'a message', timeoutMs: 30_000 })
       await withClient(database.url, async (second) => {
         await second.query('begin; insert into written values (2)')
         expect(isOver).toBe(false)
@@ -630,7 +630,7 @@ describe('cleaning up', () => {
       .catch(() => {})
     await until(async () => (await readSlot(connection, 'gone'))?.activePid !== undefined, {
       what: 'a reader',
-      timeoutMs: 10_000,
+      timeoutMs: 30_000,
     })
     expect(await dropSlotAndPublication(connection, names, me, signal)).toBeUndefined()
     expect(await readSlot(connection, 'gone')).toBeUndefined()
