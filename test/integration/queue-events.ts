@@ -157,3 +157,13 @@ function keyNames(header: Header): string[] {
     .sort((a, b) => a[2] - b[2])
     .map(([name]) => name)
 }
+
+/** The changes of rows alone. */
+export function rowsOf(events: readonly Event[]): Event[] {
+  return events.filter((event) => event.op !== 'control')
+}
+
+/** What the control events say, in order. */
+export function controls(events: readonly Event[]) {
+  return events.flatMap((event) => (event.op === 'control' ? [event.control.control] : []))
+}
