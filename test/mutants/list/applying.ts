@@ -49,13 +49,13 @@ export const APPLYING: readonly Mutant[] = [
       ['if (!found) {', 'if (!values) {'],
       ['entry.image[index] = found[place] ?? null', 'entry.image[index] = found?.[place] ?? null'],
     ),
-    killer: integration('apply', 'come from the row in the destination, else from the source'),
+    killer: integration('apply-columns', 'come from the row in the destination, else from the source'),
   },
   {
     rule: 'R18',
     without: 'taking away what stood under the key of a row that is gone',
     edits: edit('workers/apply/write.ts', ['gone.push(entry)', '']),
-    killer: integration('apply', 'leaves none of before under its key'),
+    killer: integration('apply-columns', 'leaves none of before under its key'),
   },
   {
     rule: 'R19',
@@ -124,6 +124,6 @@ export const APPLYING: readonly Mutant[] = [
       "line.control === 'gap' || line.control === 'changed' || line.control === 'leave'",
       "line.control === 'leave'",
     ]),
-    killer: integration('apply-hold', 'a gap fails what is being drained'),
+    killer: integration('apply-gaps', 'a gap fails what is being drained'),
   },
 ]
