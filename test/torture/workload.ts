@@ -37,11 +37,13 @@ export async function startWorkload(options: WorkloadOptions): Promise<Workload>
   const sessions = await Promise.all(
     Array.from({ length: options.sessions }, async (_, i) => {
       const random = options.random.fork(`session ${i}`)
+      const prepared: Prepared = { name: undefined }
       return async () => {
         let client = await reconnect(options, stopping.signal)
         while (client && !stopping.signal.aborted) {
           try {
-            await transaction(client, random, options, added)
+            await finish(client, random, prepared)
+            await transaction(client, random, options, { added, prepared })
             transactions += 1
           } catch (error) {
             if (!isConnectionLoss(error)) await client.query('ROLLBACK').catch(() => {})
@@ -104,7 +106,7 @@ async function transaction(
   client: Client,
   random: Random,
   options: WorkloadOptions,
-  added: Map<string, number>,
+  { added, prepared }: { readonly added: Map<string, number>; readonly prepared: Prepared },
 ): Promise<void> {
   const table = random.pick(options.tables)
   if (options.ddl && random.chance(0.02)) return await alter(client, random, table, added)
@@ -122,7 +124,7 @@ async function transaction(
     if (random.chance(0.02)) await new Promise((resolve) => setTimeout(resolve, random.below(400)))
   }
   if (random.chance(0.01)) await new Promise((resolve) => setTimeout(resolve, random.below(LONGEST)))
-  if (random.chance(0.02)) return await prepare(client, random)
+  if (random.chance(0.02)) return await prepare(client, random, prepared)
   await client.query(random.chance(0.05) ? 'ROLLBACK' : 'COMMIT')
 }
 
@@ -191,12 +193,29 @@ function keyTo(random: Random, table: TortureTable, index: number): string {
   return [...table.key.map((name, i) => `${quoteIdentifier(name)} = ${key[i]}`), ...revision].join(', ')
 }
 
+/** The transaction of a session that is between its two phases, as far as the session knows. */
+interface Prepared {
+  name: string | undefined
+}
+
 /** In two phases: between them it is in no session's hands. */
-async function prepare(client: Client, random: Random): Promise<void> {
-  const name = `torture-${random.below(1e9)}`
-  await client.query(`PREPARE TRANSACTION '${name}'`)
+async function prepare(client: Client, random: Random, prepared: Prepared): Promise<void> {
+  prepared.name = `torture-${random.below(1e9)}`
+  await client.query(`PREPARE TRANSACTION '${prepared.name}'`)
   await new Promise((resolve) => setTimeout(resolve, random.below(500)))
-  await client.query(`${random.chance(0.8) ? 'COMMIT' : 'ROLLBACK'} PREPARED '${name}'`)
+  await finish(client, random, prepared)
+}
+
+/**
+ * The second phase, also after the session was broken off between the two. Who left that to the end of the schedule would stop all
+ * schedules: the next one waits for it with its slot, and a fault that wants the servers for itself waits for the next one.
+ */
+async function finish(client: Client, random: Random, prepared: Prepared): Promise<void> {
+  const { name } = prepared
+  if (name === undefined) return
+  const { rowCount } = await client.query('SELECT FROM pg_prepared_xacts WHERE gid = $1', [name])
+  if (rowCount === 1) await client.query(`${random.chance(0.8) ? 'COMMIT' : 'ROLLBACK'} PREPARED '${name}'`)
+  prepared.name = undefined
 }
 
 /** The server may be on its way up again. */
