@@ -1,7 +1,15 @@
 import { afterAll, beforeAll } from 'vitest'
 import type { Transport } from '../../lib/kube/transport.ts'
-import { type ApplyBed, type ApplyOptions, hold, openBed } from './apply-fixture.ts'
+import { type ApplyBed, type ApplyOptions, type Columns, hold, openBed } from './apply-fixture.ts'
 import { adminTransport, installCrds } from './kubernetes.ts'
+
+/** A table with one column more than the usual one, and how the queue describes it. */
+export const KVT = 'create table t (k integer primary key, v text, x text)'
+export const KVT_COLUMNS: Columns = [
+  ['k', 'integer', 1],
+  ['v', 'text', 0],
+  ['x', 'text', 0],
+]
 
 const SOURCE = 'create table t (k integer primary key, v text)'
 

@@ -2,18 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { query } from '../../hack/services/postgres.ts'
 import type { RowLine } from '../../workers/queue/format.ts'
-import { applied, useApplyBeds } from './apply-beds.ts'
+import { applied, KVT, KVT_COLUMNS, useApplyBeds } from './apply-beds.ts'
 import { type Columns, hold } from './apply-fixture.ts'
 import { define } from './destination-postgres-fixture.ts'
 import { waitForReplica } from './services.ts'
 
 const { open } = useApplyBeds()
-const KVT = 'create table t (k integer primary key, v text, x text)'
-const KVT_COLUMNS: Columns = [
-  ['k', 'integer', 1],
-  ['v', 'text', 0],
-  ['x', 'text', 0],
-]
 
 describe('unchanged values', () => {
   it('come from the row in the destination, else from the source (I7)', async () => {

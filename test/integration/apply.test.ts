@@ -4,17 +4,11 @@ import { describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { query } from '../../hack/services/postgres.ts'
 import type { RowLine } from '../../workers/queue/format.ts'
-import { useApplyBeds } from './apply-beds.ts'
+import { KVT, KVT_COLUMNS, useApplyBeds } from './apply-beds.ts'
 import { type Columns, hold, never } from './apply-fixture.ts'
 import { define } from './destination-postgres-fixture.ts'
 
 const { open } = useApplyBeds()
-const KVT = 'create table t (k integer primary key, v text, x text)'
-const KVT_COLUMNS: Columns = [
-  ['k', 'integer', 1],
-  ['v', 'text', 0],
-  ['x', 'text', 0],
-]
 
 describe('streaming', () => {
   it('applies what is in the queue, then what comes', async () => {

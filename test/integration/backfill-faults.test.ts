@@ -1,44 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { type PostgresHandle, query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
-import type { Transport } from '../../lib/kube/transport.ts'
-import {
-  type BackfillBed,
-  type BackfillOptions,
-  closeGate,
-  gateAt,
-  gateFrom,
-  openBed,
-} from './backfill-fixture.ts'
-import { adminTransport, installCrds } from './kubernetes.ts'
+import { expectEqual, numbers, useBackfillBeds } from './backfill-beds.ts'
+import { type BackfillBed, type BackfillOptions, closeGate, gateAt, gateFrom } from './backfill-fixture.ts'
 import { sourceUrl, tempDir, waitForReplica, withClient } from './services.ts'
 
-let transport: Transport
+const withBed = useBackfillBeds()
 const never = new AbortController().signal
 
-beforeAll(async () => {
-  transport = await adminTransport()
-  await installCrds(transport)
-})
-afterAll(() => transport.close())
-
-async function withBed(
-  name: string,
-  options: BackfillOptions,
-  work: (bed: BackfillBed) => Promise<void>,
-): Promise<void> {
-  const bed = await openBed(transport, name, options)
-  try {
-    await work(bed)
-  } finally {
-    await bed.close()
-  }
-}
-
 const TABLE = 'create table t (id bigint primary key, note text)'
-const numbers = (rows: number) =>
-  `${TABLE}; insert into t select i, 'note ' || i from generate_series(1, ${rows}) i; analyze t`
-
 /** 10 chunks of 1,000 rows; the row 6,500 waits at the gate. */
 const gated = (more: Partial<BackfillOptions> = {}): BackfillOptions => ({
   source: `create extension pg_stat_statements; ${numbers(10_000)}`,
@@ -46,11 +16,6 @@ const gated = (more: Partial<BackfillOptions> = {}): BackfillOptions => ({
   backfill: { chunkRows: 1_000 },
   ...more,
 })
-
-async function expectEqual(bed: BackfillBed): Promise<void> {
-  const { source, destination } = await bed.contents()
-  expect(destination === source).toBe(true)
-}
 
 async function chunksDone(bed: BackfillBed, plan = 1): Promise<number> {
   const chunks = await bed.destination.ledger.readChunks(bed.uid, plan, never)

@@ -1,46 +1,17 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { query } from '../../hack/services/postgres.ts'
-import type { Transport } from '../../lib/kube/transport.ts'
-import { type BackfillBed, type BackfillOptions, openBed } from './backfill-fixture.ts'
-import { adminTransport, installCrds } from './kubernetes.ts'
+import { expectEqual, numbers, useBackfillBeds } from './backfill-beds.ts'
+import type { BackfillBed } from './backfill-fixture.ts'
 import { replicaUrl, sourceUrl, waitForReplica, withClient } from './services.ts'
 
-let transport: Transport
-
-beforeAll(async () => {
-  transport = await adminTransport()
-  await installCrds(transport)
-})
-afterAll(() => transport.close())
-
-async function withBed(
-  name: string,
-  options: BackfillOptions,
-  work: (bed: BackfillBed) => Promise<void>,
-): Promise<void> {
-  const bed = await openBed(transport, name, options)
-  try {
-    await work(bed)
-  } finally {
-    await bed.close()
-  }
-}
-
-const numbers = (rows: number) =>
-  `create table t (id bigint primary key, note text);
-   insert into t select i, 'note ' || i from generate_series(1, ${rows}) i; analyze t`
+const withBed = useBackfillBeds()
 
 async function holds(bed: BackfillBed): Promise<number> {
   return (await bed.messages()).filter(({ kind }) => kind === 'hold').length
-}
-
-async function expectEqual(bed: BackfillBed): Promise<void> {
-  const { source, destination } = await bed.contents()
-  expect(destination === source).toBe(true)
 }
 
 describe('before the hold, a backfill waits', () => {

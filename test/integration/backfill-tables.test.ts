@@ -1,35 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { query } from '../../hack/services/postgres.ts'
-import type { Transport } from '../../lib/kube/transport.ts'
-import { type BackfillBed, type BackfillOptions, openBed } from './backfill-fixture.ts'
-import { adminTransport, installCrds } from './kubernetes.ts'
+import { expectEqual, useBackfillBeds } from './backfill-beds.ts'
 
-let transport: Transport
-
-beforeAll(async () => {
-  transport = await adminTransport()
-  await installCrds(transport)
-})
-afterAll(() => transport.close())
-
-async function withBed(
-  name: string,
-  options: BackfillOptions,
-  work: (bed: BackfillBed) => Promise<void>,
-): Promise<void> {
-  const bed = await openBed(transport, name, options)
-  try {
-    await work(bed)
-  } finally {
-    await bed.close()
-  }
-}
-
-async function expectEqual(bed: BackfillBed): Promise<void> {
-  const { source, destination } = await bed.contents()
-  expect(source).not.toBe('')
-  expect(destination === source).toBe(true)
-}
+const withBed = useBackfillBeds()
 
 /** Tables whose keys are unlike numbers; each as SQL of the columns, the key, and 3,000 rows. */
 const KEYS: readonly (readonly [name: string, columns: string, key: string, rows: string])[] = [

@@ -1,34 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { query } from '../../hack/services/postgres.ts'
-import type { Transport } from '../../lib/kube/transport.ts'
-import { type BackfillBed, type BackfillOptions, openBed } from './backfill-fixture.ts'
-import { adminTransport, installCrds } from './kubernetes.ts'
+import { numbers, useBackfillBeds } from './backfill-beds.ts'
 
-let transport: Transport
-
-beforeAll(async () => {
-  transport = await adminTransport()
-  await installCrds(transport)
-})
-afterAll(() => transport.close())
-
-async function withBed(
-  name: string,
-  options: BackfillOptions,
-  work: (bed: BackfillBed) => Promise<void>,
-): Promise<void> {
-  const bed = await openBed(transport, name, options)
-  try {
-    await work(bed)
-  } finally {
-    await bed.close()
-  }
-}
-
-const numbers = (rows: number) =>
-  `create table t (id bigint primary key, note text);
-   insert into t select i, 'note ' || i from generate_series(1, ${rows}) i;
-   analyze t`
+const withBed = useBackfillBeds()
 
 describe('a backfill', () => {
   it('copies a table from the replica and says so', async () => {
