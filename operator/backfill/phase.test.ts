@@ -101,6 +101,12 @@ describe('derivePhase', () => {
       'waiting for its pod to start',
     ],
     [
+      'a held table, after an apply that was replaced has had its say',
+      { job: {}, status: { queue: { state: 'None' }, phase: 'Backfilling' } },
+      'Backfilling Unknown Backfilling keep',
+      'waiting for its pod to start',
+    ],
+    [
       'a second attempt',
       { job: { failures: 1 }, status: { ...held, copy: { stage: 'Copying' } } },
       'Backfilling Unknown Backfilling keep',

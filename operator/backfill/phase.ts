@@ -182,7 +182,9 @@ function unfinished(facts: BackfillFacts): Outcome {
     const message = `spec.table: ${table.schema}.${table.name} is not in spec.tables of Pipeline ${pipelineRef.name}: add it there`
     return going('Queued', 'TableNotInPipeline', message)
   }
-  const phase = isHeld(backfill) ? 'Backfilling' : job ? 'Preparing' : 'Queued'
+  // Said once it stays so: an apply that was replaced may still write what it had read of the ledger before the hold.
+  const isCopying = isHeld(backfill) || backfill.status?.phase === 'Backfilling'
+  const phase = isCopying ? 'Backfilling' : job ? 'Preparing' : 'Queued'
   if (isSuspended(backfill, pipeline)) {
     const why = backfill.spec.suspend
       ? 'spec.suspend is true'
