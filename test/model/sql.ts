@@ -1,5 +1,5 @@
 import { type Later, later } from './process.ts'
-import { KEYS, OID, type Rows, SYSTEM, type Transaction } from './source.ts'
+import { OID, type Row, type Rows, SYSTEM, type Transaction } from './source.ts'
 import { world } from './world.ts'
 
 /** What PostgreSQL answers: text or null. */
@@ -82,8 +82,22 @@ export function takeSnapshot(session: ServerSession): Snapshot {
   }
 }
 
+/** The rows that a statement reads whose range has its bounds in the settings of the session. */
+export function rowsInRange(session: ServerSession, text: string): Row[] {
+  const byBlock = text.includes('ctid')
+  const place = (row: Row) => (byBlock ? row.block : Number(row.k))
+  const bound = (end: 'from' | 'to') => {
+    if (!text.includes(`millrace.${end}_1`)) return undefined
+    const value = session.settings.get(`millrace.${end}_1`) ?? ''
+    return Number(byBlock ? /\((\d+),/.exec(value)?.[1] : value)
+  }
+  const [from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY] = [bound('from'), bound('to')]
+  const rows = session.snapshot ? rowsUnder(session, session.snapshot) : takeSnapshot(session).rows
+  return [...rows.values()].filter((row) => place(row) >= from && place(row) < to)
+}
+
 /** What a snapshot shows of the table as it is stored now: a rewrite is not undone for old snapshots. */
-export function rowsUnder(session: ServerSession, snapshot: Snapshot): Rows {
+function rowsUnder(session: ServerSession, snapshot: Snapshot): Rows {
   const now = catalogOf(session)
   if (now.file === snapshot.file) return snapshot.rows
   const since = source().state.catalogs.filter(({ file }) => file > snapshot.file && file <= now.file)
@@ -501,7 +515,11 @@ const STATEMENTS: readonly Statement[] = [
   },
   {
     is: /OFFSET \$1::bigint LIMIT 1/,
-    run: () => one({ k1: String(Math.floor(KEYS / 2)) }),
+    run(session, values, text) {
+      const keys = rowsInRange(session, text).map((row) => Number(row.k))
+      const middle = keys.toSorted((a, b) => a - b)[Number(values[0])]
+      return middle === undefined ? none : one({ k1: String(middle) })
+    },
   },
   {
     is: /pg_export_snapshot/,

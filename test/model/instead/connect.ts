@@ -1,8 +1,7 @@
 import type { Connection, OpenOptions, PostgresTarget, TextRow } from '../../../workers/source/connect.ts'
 import { postgresError } from '../../../workers/source/postgres-errors.ts'
 import { call, currentProcess } from '../process.ts'
-import type { Row } from '../source.ts'
-import { findStatement, rollBack, rowsUnder, type ServerSession, SqlError, takeSnapshot } from '../sql.ts'
+import { findStatement, rollBack, rowsInRange, type ServerSession, SqlError } from '../sql.ts'
 import { world } from '../world.ts'
 
 // Stands in for workers/source/connect.ts: sessions on the simulated servers. The rest of that file is the real one.
@@ -169,19 +168,7 @@ function read(session: ServerSession, text: string): string[] {
       ? world().source.catalog()
       : catalogAt(state.replicas[session.server].replayed)
   if (names.includes('d' as never) && !catalog.wide) throw new SqlError('42703', 'column "d" does not exist')
-  const snapshot = session.snapshot ?? takeSnapshot(session)
-  const rows = session.snapshot ? rowsUnder(session, snapshot) : snapshot.rows
-  const setting = (end: 'from' | 'to') => session.settings.get(`millrace.${end}_1`)
-  const place = (row: Row) => (/ctid/.test(text) ? row.block : Number(row.k))
-  const bound = (end: 'from' | 'to') => {
-    if (!text.includes(`millrace.${end}_1`)) return undefined
-    const value = setting(end) ?? ''
-    return Number(/ctid/.test(text) ? /\((\d+),/.exec(value)?.[1] : value)
-  }
-  const [from, to] = [bound('from'), bound('to')]
-  return [...rows.values()]
-    .filter((row) => (from === undefined || place(row) >= from) && (to === undefined || place(row) < to))
-    .map((row) => `${names.map((name) => row[name] ?? '\\N').join('\t')}\n`)
+  return rowsInRange(session, text).map((row) => `${names.map((name) => row[name] ?? '\\N').join('\t')}\n`)
 }
 
 export async function withConnection<T>(
