@@ -12,10 +12,10 @@ export const INVARIANTS: readonly Mutant[] = [
       ]),
       ...edit('workers/backfill/hold.ts', ['    await waitForOlderWriters(attempt)\n', '']),
     ],
-    killer: model(300, {
+    killer: model(900, {
       oldMinor: false,
       seedRows: 4,
-      weights: { capture: 90, backfill: 160, commit: 0.4, begin: 6, write: 12, cancel: 0 },
+      weights: { capture: 90, backfill: 240, operator: 16, commit: 0.3, begin: 8, write: 14, cancel: 0 },
     }),
   },
   {

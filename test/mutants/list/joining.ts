@@ -1,5 +1,5 @@
 import { edit, integration, type Mutant, model, unit } from '../mutant.ts'
-import { LONG, REPLICA } from './worlds.ts'
+import { LONG } from './worlds.ts'
 
 export const JOINING: readonly Mutant[] = [
   {
@@ -115,7 +115,10 @@ export const JOINING: readonly Mutant[] = [
       'chunks.replace(chunk, await ledger.splitChunk(fence, row.plan, chunk.chunk, ranges, signal))',
       'chunks.replace(chunk, [...ranges].map((range) => ({ ...chunk, range })), void ledger)',
     ]),
-    killer: model(300, { ...REPLICA, scans: ['Key'], weights: { rewrite: 3, truncate: 2 } }),
+    killer: integration(
+      'backfill-faults',
+      'ends a query that is in the way of its replay: the chunk is read again in parts',
+    ),
   },
   {
     rule: 'R7',
