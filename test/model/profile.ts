@@ -106,6 +106,7 @@ const TROUBLES: readonly Readonly<Record<string, number>>[] = [
   { loseSlot: 1 },
   { crashPrimary: 1 },
   { failOver: 1 },
+  { failOver: 5, unlist: 1 },
   { recreateTopic: 1 },
   { remakeTopic: 1 },
   { expire: 2 },

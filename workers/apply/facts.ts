@@ -18,6 +18,8 @@ export type FactChange = Partial<
   >
 >
 
+type GapLine = Extract<ControlLine, { control: 'gap' }>
+
 const LOST: FactChange = { unknownHistory: true, needsEmptying: true, historyComplete: false }
 
 /**
@@ -32,7 +34,7 @@ export function controlFacts(line: ControlLine, table: LedgerTable): FactChange 
     case 'leave':
       return { ...lostFacts('PublicationChanged', LEFT), state: 'left' }
     case 'gap':
-      return lostFacts(line.code, line.message)
+      return gapFacts(line, table)
     case 'changed':
       return stopFacts(line.code, line.message)
     default:
@@ -42,10 +44,18 @@ export function controlFacts(line: ControlLine, table: LedgerTable): FactChange 
 
 // The first join of all begins the history; a later one has a hole before it (rule R17). One that no leave stands before
 // means that the table was out of the publication without anybody having asked for it.
-function joinFacts({ state, position }: LedgerTable): FactChange {
+function joinFacts({ state, position, needsEmptying }: LedgerTable): FactChange {
   if (state === 'left') return { state: 'active', unknownHistory: true, historyComplete: false }
+  // What is missing has its name already.
+  if (needsEmptying) return {}
   const first = position.epoch === 0 && position.lsn === 0n
   return first ? {} : lostFacts('PublicationChanged', REJOINED)
+}
+
+// Behind a gap the publication may be an older one, of a replica that was promoted before it had the leave: then the table is in it,
+// and no join comes any more. Where it is not, the join that comes says the same.
+function gapFacts({ code, message }: GapLine, { state }: LedgerTable): FactChange {
+  return { ...lostFacts(code, message), ...(state === 'left' && { state: 'active' }) }
 }
 
 /** For a table that comes back: nothing told the destination what was deleted while it was away. */

@@ -80,6 +80,7 @@ describe('controlFacts', () => {
   it.each([
     ['first join', join, table({ position: ORIGIN }), {}, false],
     ['joined again', join, table({ state: 'left' }), again, false],
+    ['joined again after a gap', join, table({ needsEmptying: true, stopCode: 'SlotLost' }), {}, false],
     [
       'joined again although it never left',
       join,
@@ -95,6 +96,13 @@ describe('controlFacts', () => {
       true,
     ],
     ['gap', gap, table(), { ...lost, stopCode: 'SlotLost', stopMessage: 'm' }, true],
+    [
+      'gap after it left, behind which it is in the publication again',
+      gap,
+      table({ state: 'left' }),
+      { ...lost, state: 'active', stopCode: 'SlotLost', stopMessage: 'm' },
+      true,
+    ],
     [
       'changed',
       changed,

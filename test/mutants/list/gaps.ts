@@ -4,10 +4,7 @@ export const GAPS: readonly Mutant[] = [
   {
     rule: 'R22',
     without: 'the facts of a gap',
-    edits: edit('workers/apply/facts.ts', [
-      "    case 'gap':\n      return lostFacts(line.code, line.message)\n",
-      "    case 'gap':\n      return {}\n",
-    ]),
+    edits: edit('workers/apply/facts.ts', ['      return gapFacts(line, table)\n', '      return {}\n']),
     killer: model(300, { seedRows: 4, weights: { loseSlot: 2 } }),
   },
   {
@@ -50,7 +47,7 @@ export const GAPS: readonly Mutant[] = [
       'if (a.epoch !== b.epoch) return a.epoch - b.epoch',
       'if (a.epoch < 0) return 0',
     ]),
-    killer: model(300, { seedRows: 4, weights: { failOver: 2 } }),
+    killer: model(600, { seedRows: 4, weights: { failOver: 2, visible: 4, replay: 4 } }),
   },
   {
     rule: 'R24',
