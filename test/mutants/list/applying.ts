@@ -39,7 +39,7 @@ export const APPLYING: readonly Mutant[] = [
       'while (await isAnyRunning(connection, xids))',
       'while (xids.length < 0 && (await isAnyRunning(connection, xids)))',
     ]),
-    killer: model(300, { ...PRIMARY, weights: { visible: 1, cancel: 2 } }),
+    killer: model(900, { ...PRIMARY, weights: { visible: 1, cancel: 2 } }),
   },
   {
     rule: 'R18',
@@ -64,7 +64,7 @@ export const APPLYING: readonly Mutant[] = [
       'return further.length === 0 ? definition :',
       'return further.length < 100 ? definition :',
     ]),
-    killer: model(200, { seedRows: 4, weights: { addColumn: 1 } }),
+    killer: model(900, { seedRows: 4, weights: { addColumn: 1 } }),
   },
   {
     rule: 'R19',

@@ -47,7 +47,7 @@ export const GAPS: readonly Mutant[] = [
       'if (a.epoch !== b.epoch) return a.epoch - b.epoch',
       'if (a.epoch < 0) return 0',
     ]),
-    killer: model(600, { seedRows: 4, weights: { failOver: 2, visible: 4, replay: 4 } }),
+    killer: model(900, { seedRows: 4, weights: { failOver: 2, visible: 4, replay: 4 } }),
   },
   {
     rule: 'R24',

@@ -34,9 +34,9 @@ export const INVARIANTS: readonly Mutant[] = [
         'if (identity) return connection',
       ]),
     ],
-    killer: model(300, {
+    killer: model(1200, {
       ...REPLICA,
-      weights: { ...SLOW, restartReplica: 4, switchReplica: 6, breakSession: 6 },
+      weights: { ...SLOW, backfill: 60, switchReplica: 10, breakSession: 10, write: 20, commit: 12 },
     }),
   },
   {

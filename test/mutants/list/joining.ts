@@ -157,7 +157,7 @@ export const JOINING: readonly Mutant[] = [
       "if (!deleting && (listed || (published && row.state === 'active'))) {",
       'if (deleting && listed && published) {',
     ]),
-    killer: model(600, { weights: { unlist: 4, splitApply: 8, ghost: 8 } }),
+    killer: model(900, { weights: { unlist: 4, splitApply: 8, ghost: 8 } }),
   },
   {
     rule: 'R9',

@@ -35,7 +35,7 @@ export const READING: readonly Mutant[] = [
       'const definition = await attempt.readDefinition(connection)',
       'const { definition } = attempt',
     ]),
-    killer: model(300, { ...REPLICA, weights: { ...LONG, addColumn: 6 } }),
+    killer: model(900, { ...REPLICA, weights: { ...LONG, addColumn: 6 } }),
   },
   {
     rule: 'R12',
