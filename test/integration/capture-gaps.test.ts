@@ -4,6 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
 import { configureFailpoints } from '../../lib/failpoints.ts'
+import { foldRecords, stateRecord } from '../../workers/capture/record.ts'
+import { captureTopic } from '../../workers/queue/topics.ts'
 import { startNetwork } from '../cluster/network.ts'
 import { table, useCaptureBeds } from './capture-beds.ts'
 import type { CaptureBed } from './capture-fixture.ts'
@@ -66,6 +68,41 @@ describe('a gap', () => {
           index === 0 || comparePlaces(event.position, events[index - 1]?.position ?? [0, 0n, 0]) > 0,
       ),
     ).toBe(true)
+  })
+
+  it('is told by the next session when the first that found it could not, and nothing shows it any more', async () => {
+    const bed = await open('untold', table)
+    await captureOneRow(bed)
+    // As after a backup was restored: the queue has more of the log than there is.
+    const written = async () => {
+      const [row] = await bed.sql<{ lsn: string }>(`select (pg_current_wal_lsn() - '0/0')::text as lsn`)
+      return BigInt(row?.lsn ?? 0)
+    }
+    const topic = captureTopic(bed.prefix)
+    const { state } = foldRecords(await bed.queue.readAll(topic, AbortSignal.timeout(10_000)))
+    if (!state) throw new Error('nothing is recorded')
+    const lsn = (await written()) + 1_000_000n
+    await bed.queue.send([{ topic, records: [stateRecord({ ...state, lsn })] }], AbortSignal.timeout(10_000))
+    let capture: ReturnType<typeof bed.run> | undefined
+    try {
+      await new Promise<void>((resolve) => {
+        configureFailpoints('capture.gap.before=throw', {
+          warn: (_: unknown, message?: string) => message === 'Failing on purpose' && resolve(),
+        })
+        capture = bed.run()
+      })
+      await capture?.stop()
+    } finally {
+      configureFailpoints(undefined, { warn() {} })
+    }
+    await bed.sql(`select pg_logical_emit_message(false, 'filler', repeat('x', 2000000))`)
+    await bed.sql('insert into t values (2, 2)')
+    expect(await written()).toBeGreaterThan(lsn)
+    bed.run()
+    const { gap } = await bed.untilStatus('a new epoch', (status) => status.epoch === 2)
+    expect(gap).toMatchObject({ epoch: 2, code: 'SourceChanged', message: expect.stringContaining('backup') })
+    const events = await bed.untilEvents('t', 'the row after', (all) => all.at(-1)?.row.id === '2')
+    expect(controls(events)).toEqual(['join', 'gap'])
   })
 
   it('is found when the slot is moved between the look at it and the first read', async () => {

@@ -116,6 +116,8 @@ const TROUBLES: readonly Readonly<Record<string, number>>[] = [
   { killBackfill: 4, splitBackfill: 4 },
 ]
 
+const OFTEN = 8
+
 /** Long schedules with quick workers, so that most of what happens happens while tables stream and are copied. */
 export const LIVELY: Readonly<Record<string, number>> = { capture: 60, apply: 60, backfill: 90, write: 14 }
 
@@ -132,6 +134,10 @@ export function randomProfile(random: Random, fixed: Partial<Profile> = {}): Pro
   const faults = random.pick([0.05, 0.2, 0.6])
   for (const name of FAULTS)
     if (fixed.weights?.[name] === undefined) weights[name] = (weights[name] ?? 0) * faults
+  // Some faults come to light only where one follows the other, before anything has recovered from the first.
+  if (fixed.weights === undefined && random.fork('often').chance(0.15)) {
+    for (const name of troubles.flatMap(Object.keys)) weights[name] = (weights[name] ?? 0) * OFTEN
+  }
   const keyless = random.chance(0.12)
   const profile: Profile = {
     keyless,

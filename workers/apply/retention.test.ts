@@ -22,6 +22,18 @@ describe('createRetention', () => {
     expect(retention.expired(1, 0)).toBeUndefined()
   })
 
+  it('forgets what was passed in a topic in whose place there is another one', () => {
+    const retention = createRetention()
+    retention.passed(10n, 0)
+    retention.passed(0n, 1)
+    expect(retention.expired(60_000, 10_000)).toBeUndefined()
+    retention.passed(3n, 60_000)
+    expect(retention.expired(70_000, 10_000)).toBe(3n)
+    retention.deleted(3n)
+    retention.passed(1n, 71_000)
+    expect(retention.expired(81_000, 10_000)).toBe(1n)
+  })
+
   it('never lets go of what was passed later', () => {
     const retention = createRetention()
     retention.expired(0, 60_000)

@@ -19,8 +19,14 @@ export function createRetention(): Retention {
   return {
     passed(offset, now) {
       const last = marks.at(-1)
-      if (last && offset <= last.offset) return
-      if (offset <= deletedBefore) return
+      const highest = last?.offset ?? deletedBefore
+      if (offset === highest) return
+      if (offset < highest) {
+        // Somebody has made the topic anew, and capture, which has not noticed yet, goes on in it as the same one.
+        marks = [{ offset, at: now }]
+        deletedBefore = 0n
+        return
+      }
       const previous = marks.at(-2)
       // A mark stands for its latest time: what was passed between two marks waits for the later one.
       if (last && previous && now - previous.at < Math.max(1_000, retention / STEPS)) {

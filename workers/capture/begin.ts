@@ -1,4 +1,5 @@
 import type { PipelineSpec } from '../../crds/pipeline.ts'
+import { around } from '../../lib/failpoints.ts'
 import type { Queue } from '../queue/queue.ts'
 import { tableTopic } from '../queue/topics.ts'
 import type { PostgresTarget } from '../source/connect.ts'
@@ -11,11 +12,11 @@ import type { Changes } from './changes.ts'
 import type { Directory } from './directory.ts'
 import type { ControlContent } from './log-messages.ts'
 import { claimPublication, inspectServer, makeSlot } from './prepare.ts'
-import type { CaptureRecord } from './record.ts'
+import { type CaptureRecord, type Gap, stateRecord } from './record.ts'
 import type { RecordStore } from './record-store.ts'
 import type { Report } from './report.ts'
 import type { SqlSession } from './sql-session.ts'
-import { assertOwnRecord, decideStart, type Gap } from './start.ts'
+import { assertOwnRecord, decideStart } from './start.ts'
 
 export interface BeginOptions {
   readonly target: PostgresTarget
@@ -78,6 +79,12 @@ export async function begin(options: BeginOptions, signal: AbortSignal): Promise
     unusable: options.unusable,
     now: Date.now(),
   })
+  const { epoch, gap, anew = false } = decision
+  // Before anything is done about it that could hide it: until it has been told to every table, the next session finds it here.
+  if (gap && record.state && !record.state.gap) {
+    const found = stateRecord({ ...record.state, gap })
+    await around('capture.record', () => store.write(found, signal))
+  }
   const from =
     decision.from ??
     (await makeSlot(
@@ -89,7 +96,6 @@ export async function begin(options: BeginOptions, signal: AbortSignal): Promise
       signal,
     ))
   const isResumed = record.state?.epoch === decision.epoch && record.state.lsn === from
-  const { epoch, gap, anew = false } = decision
   return { epoch, from, gap, anew, isResumed, identity, record, tables }
 }
 

@@ -7,8 +7,8 @@ import type { TableName } from '../source/table.ts'
 import { createEnds } from './ends.ts'
 import type { Fingerprint } from './fingerprint.ts'
 import { type Channel, createChannel } from './outgoing.ts'
-import { type RecordedEnds, type RecordedTopic, topicRecord } from './record.ts'
-import { type Gap, PREFIX } from './start.ts'
+import { type Gap, type RecordedEnds, type RecordedTopic, topicRecord } from './record.ts'
+import { PREFIX } from './start.ts'
 
 /** The tables' topics and what is remembered of them. */
 export interface Directory {

@@ -5,6 +5,8 @@ import { type CaptureRecord, foldRecords } from './record.ts'
 /** Capture's own topic. */
 export interface RecordStore {
   read(signal: AbortSignal): Promise<CaptureRecord>
+  /** Writes what has to be remembered before the session begins. */
+  write(record: OutgoingRecord, signal: AbortSignal): Promise<void>
   /** Counts what was written elsewhere. */
   wrote(records: number): void
   /** It is time for `compact`. */
@@ -27,6 +29,10 @@ export function createRecordStore(queue: Queue, topic: string): RecordStore {
       const records = await queue.readAll(topic, signal)
       written = records.length
       return foldRecords(records)
+    },
+    async write(record, signal) {
+      await queue.send([{ topic, records: [record] }], signal)
+      written += 1
     },
     wrote(records) {
       written += records

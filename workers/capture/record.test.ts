@@ -41,6 +41,14 @@ describe("capture's record", () => {
     expect(found.topics.get('p.public.t')).toEqual(JSON.parse(JSON.stringify(topic(1, true))))
   })
 
+  it('keeps a gap that was found until the next epoch has begun, whatever comes late', () => {
+    const gap = { code: 'SourceChanged', message: 'm' } as const
+    const found = stateRecord({ epoch: 1, lsn: 5n, systemIdentifier: 's', timeline: 1, owner: 'p', gap })
+    expect(read([state(1, 5n), found]).state?.gap).toEqual(gap)
+    expect(read([found, state(1, 9n)]).state).toMatchObject({ lsn: 9n, gap })
+    expect(read([found, state(2, 3n)]).state?.gap).toBeUndefined()
+  })
+
   it('has room for a table of many partitions', () => {
     const partition = { persistence: 'p', tablespace: 0, identity: ['id', 'created_at'], attached: [] }
     const leaves = Array.from({ length: 20_000 }, (_, index) => ({

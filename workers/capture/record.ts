@@ -1,4 +1,5 @@
 import { gunzipSync, gzipSync } from 'node:zlib'
+import type { ErrorCode } from '../../lib/errors.ts'
 import type { OutgoingRecord, QueueRecord } from '../queue/queue.ts'
 import { formatLSN, type LSN, parseLSN } from '../source/lsn.ts'
 import type { TableName } from '../source/table.ts'
@@ -24,6 +25,14 @@ export interface RecordedState {
   readonly timeline: number
   /** The Pipeline that wrote it; undefined in records of before it was remembered. */
   readonly owner: string | undefined
+  /** What was found to be missing after this, and may not have been told to every table yet. */
+  readonly gap?: Gap | undefined
+}
+
+/** Changes that were never read, and why. */
+export interface Gap {
+  readonly code: Extract<ErrorCode, 'SlotLost' | 'SourceChanged' | 'QueueLost'>
+  readonly message: string
 }
 
 /** Ends of topics, each with the topic's incarnation. */
@@ -77,6 +86,7 @@ function unpack(packed: string): Fingerprint {
  */
 export function foldRecords(records: readonly QueueRecord[]): CaptureRecord {
   let state: RecordedState | undefined
+  const gaps = new Map<number, Gap>()
   const topics = new Map<string, RecordedTopic>()
   const told: [topic: string, incarnation: string, end: bigint][] = []
   for (const record of records) {
@@ -88,10 +98,11 @@ export function foldRecords(records: readonly QueueRecord[]): CaptureRecord {
       told.push([topic, incarnation, BigInt(end)])
     }
     if (content.kind === 'state') {
-      const { epoch, lsn, systemIdentifier, timeline, owner } = content as unknown as Record<
+      const { epoch, lsn, systemIdentifier, timeline, owner, gap } = content as unknown as Record<
         keyof RecordedState,
         never
       >
+      if (gap) gaps.set(epoch, gap)
       const found: RecordedState = { epoch, lsn: parseLSN(lsn), systemIdentifier, timeline, owner }
       if (!state || isLater(found, state)) state = found
     } else if (content.kind === 'topic') {
@@ -112,7 +123,9 @@ export function foldRecords(records: readonly QueueRecord[]): CaptureRecord {
   for (const [topic, incarnation, end] of told) {
     if (topics.get(topic)?.incarnation === incarnation && end > (ends.get(topic) ?? 0n)) ends.set(topic, end)
   }
-  return { state, topics, ends }
+  // Whatever a capture that was replaced wrote later of the same epoch.
+  const gap = state && gaps.get(state.epoch)
+  return { state: state && gap ? { ...state, gap } : state, topics, ends }
 }
 
 function isLater(a: RecordedState, b: RecordedState): boolean {

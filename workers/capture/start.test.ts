@@ -58,6 +58,11 @@ describe('decideStart', () => {
       { epoch: 3, slot: 'create', from: undefined, gap: { code: 'SlotLost' } },
     ],
     [
+      'finds a gap again that was found before, whatever is there now',
+      { record: { ...record, gap: { code: 'SourceChanged', message: 'restored' } } },
+      { epoch: 3, slot: 'keep', from: 100n, gap: { code: 'SourceChanged', message: 'restored' } },
+    ],
+    [
       'finds a gap when the slot was invalidated',
       { slot: { confirmed: 100n, invalidated: 'wal_removed' } },
       {

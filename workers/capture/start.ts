@@ -1,6 +1,6 @@
-import { type ErrorCode, MillraceError } from '../../lib/errors.ts'
+import { MillraceError } from '../../lib/errors.ts'
 import { formatLSN, type LSN } from '../source/lsn.ts'
-import type { RecordedState } from './record.ts'
+import type { Gap, RecordedState } from './record.ts'
 
 export const PREFIX = 'spec.queue.kafka.topicPrefix'
 
@@ -55,11 +55,6 @@ export interface Start {
   readonly anew?: boolean
 }
 
-export interface Gap {
-  readonly code: Extract<ErrorCode, 'SlotLost' | 'SourceChanged' | 'QueueLost'>
-  readonly message: string
-}
-
 /**
  * Decides from what is there whether capture may simply go on (invariant I5, rule R23). Whenever it cannot be proven that
  * nothing is missing, there is a gap, and a new epoch begins.
@@ -78,6 +73,8 @@ function decideFor(found: Found): Start {
   const epoch = record.epoch + 1
   const renewed = slot ? (isUsable(found) ? 'keep' : 'replace') : 'create'
   const again = { epoch, slot: renewed, from: renewed === 'keep' ? slot?.confirmed : undefined } as const
+  // It was found before, and what it was found by may be gone: a log that went back grows, and a slot that was lost is there again.
+  if (record.gap) return { ...again, gap: record.gap }
   if (record.systemIdentifier !== found.systemIdentifier) {
     return { ...again, gap: sourceChanged(found, record) }
   }

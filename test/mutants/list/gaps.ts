@@ -42,6 +42,15 @@ export const GAPS: readonly Mutant[] = [
   },
   {
     rule: 'R23',
+    without: 'remembering a gap before anything is done that could hide it',
+    edits: edit('workers/capture/begin.ts', [
+      'if (gap && record.state && !record.state.gap)',
+      'if (gap && record.state === null)',
+    ]),
+    killer: integration('capture-gaps', 'is told by the next session when the first that found it could not'),
+  },
+  {
+    rule: 'R23',
     without: 'an epoch in the order of positions',
     edits: edit('workers/source/position.ts', [
       'if (a.epoch !== b.epoch) return a.epoch - b.epoch',
