@@ -23,10 +23,11 @@ import { openRedshiftDestination } from '../../workers/destination/redshift/dest
 import { redshiftSettings } from '../../workers/destination/redshift/settings.ts'
 import { createRowStage } from '../../workers/destination/redshift/stage-rows.ts'
 import { readTableDefinition } from '../../workers/source/catalog.ts'
-import { openConnection, type PostgresTarget } from '../../workers/source/connect.ts'
+import { openConnection } from '../../workers/source/connect.ts'
 import { keyRanges } from '../../workers/source/scan-plan.ts'
 import { finishChunk, readChunk } from '../../workers/source/scan-read.ts'
 import { startS3Server } from '../emulator/s3/server.ts'
+import { targetOf } from '../integration/postgres-target.ts'
 
 const MAX_RATIO = 1.15
 const MEGABYTES = Number(process.env.MB ?? 617)
@@ -197,7 +198,9 @@ async function openStaging() {
   })
   const objects = await openObjects({ destination: spec, secrets })
   const connections = await Promise.all(
-    Array.from({ length: READERS }, () => openConnection(target(), { purpose: 'scan', signal })),
+    Array.from({ length: READERS }, () =>
+      openConnection(targetOf(source.url, { process: 'bench' }), { purpose: 'scan', signal }),
+    ),
   )
   const [first] = connections
   if (!first) throw new Error('no readers')
@@ -244,20 +247,5 @@ async function* collecting(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer
   for await (const piece of pieces) {
     garbage.add(piece.length)
     yield piece
-  }
-}
-
-function target(): PostgresTarget {
-  const { hostname, port, pathname, username, password } = new URL(source.url)
-  return {
-    host: hostname,
-    port: Number(port),
-    database: pathname.slice(1),
-    sslMode: 'Disable',
-    field: 'spec.source.postgres',
-    credentials: { mount: 'source', field: 'f' },
-    ca: undefined,
-    secrets: { read: async (_mount, file) => (file === 'username' ? username : password) },
-    process: 'bench',
   }
 }

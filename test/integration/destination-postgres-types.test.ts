@@ -2,12 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { query } from '../../hack/services/postgres.ts'
 import type { Destination, RowImage } from '../../workers/destination/destination.ts'
 import { readTableDefinition } from '../../workers/source/catalog.ts'
-import {
-  type Connection,
-  openConnection,
-  type PostgresTarget,
-  type TextRow,
-} from '../../workers/source/connect.ts'
+import { type Connection, openConnection, type TextRow } from '../../workers/source/connect.ts'
 import { readChunk } from '../../workers/source/scan-read.ts'
 import {
   batch,
@@ -20,6 +15,7 @@ import {
   prepare,
 } from './destination-postgres-fixture.ts'
 import { hostileSettings, unharmed } from './hostile-settings.ts'
+import { targetOf } from './postgres-target.ts'
 import { createDatabase } from './services.ts'
 
 // Values as SQL literals, of every type that PostgreSQL has and of some that it gets from its users.
@@ -166,21 +162,6 @@ const USERS_TYPES = `
   create type public.textrange as range (subtype = text);
   create type public."Od.d ""type""" as enum ('x');`
 
-function target(url: string, process: string): PostgresTarget {
-  const { hostname, port, pathname, username, password } = new URL(url)
-  return {
-    host: hostname,
-    port: Number(port),
-    database: pathname.slice(1),
-    sslMode: 'Disable',
-    field: 'spec.source.postgres',
-    credentials: { mount: 'source', field: 'f' },
-    ca: undefined,
-    secrets: { read: async (_mount, file) => (file === 'username' ? username : password) },
-    process,
-  }
-}
-
 let source: Connection
 let destinationUrl: string
 let destination: Destination
@@ -209,7 +190,7 @@ beforeAll(async () => {
   const to = await createDatabase('destination_types', 'destination')
   destinationUrl = unharmed(to.url)
   await query(to.url, hostileSettings('destination_types'))
-  source = await openConnection(target(from.url, 'test'), { purpose: 'scan', signal: never })
+  source = await openConnection(targetOf(from.url), { purpose: 'scan', signal: never })
   destination = openOn(to.url)
   await destination.ledger.open(never)
 })
@@ -221,7 +202,7 @@ afterAll(async () => {
 
 /** Runs a query on the destination, in a session with Millrace's settings. */
 async function look(sql: string, values?: string[]): Promise<TextRow[]> {
-  const connection = await openConnection(target(destinationUrl, 'check'), {
+  const connection = await openConnection(targetOf(destinationUrl, { process: 'check' }), {
     purpose: 'query',
     signal: never,
   })

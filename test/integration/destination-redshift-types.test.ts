@@ -11,6 +11,7 @@ import type { TableDefinition } from '../../workers/source/table.ts'
 import { type RowDigest, readByKeys, readDigests, readRows } from '../../workers/source/verify-read.ts'
 import { batch, chunkOf, claim, hard, nameOf, never, prepare } from './destination-postgres-fixture.ts'
 import { type AnyWarehouse, openAnyWarehouse, useS3 } from './destination-redshift-fixture.ts'
+import { targetOf } from './postgres-target.ts'
 import { createDatabase } from './services.ts'
 
 /** A value that fits as it is, or one that does not, with what Truncate makes of it. */
@@ -245,21 +246,7 @@ beforeAll(async () => {
   const columns = types.map((type, index) => `c${index} ${type}`)
   await query(from.url, `create table everything (id integer primary key, ${columns.join(', ')})`)
   await query(from.url, `alter database redshift_types set timezone to 'Asia/Kolkata'`)
-  const { hostname, port, pathname, username, password } = new URL(from.url)
-  source = await openConnection(
-    {
-      host: hostname,
-      port: Number(port),
-      database: pathname.slice(1),
-      sslMode: 'Disable',
-      field: 'spec.source.postgres',
-      credentials: { mount: 'source', field: 'f' },
-      ca: undefined,
-      secrets: { read: async (_mount, file) => (file === 'username' ? username : password) },
-      process: 'test',
-    },
-    { purpose: 'scan', signal: never },
-  )
+  source = await openConnection(targetOf(from.url), { purpose: 'scan', signal: never })
   await source.query('insert into public.everything (id) values (0)')
   const places = types.map((type, index) => `$${index + 2}::${type}`)
   for (let row = 0; row < most; row += 1) {

@@ -12,27 +12,14 @@ import {
   setBounds,
 } from '../../workers/source/scan-sql.ts'
 import type { TableDefinition } from '../../workers/source/table.ts'
+import { targetOf } from './postgres-target.ts'
 import { createDatabase } from './services.ts'
 
 let connection: Connection
 
 beforeAll(async () => {
-  const { hostname, port, pathname } = new URL((await createDatabase('scan')).url)
-  const credentials = { mount: 'source', field: 'spec.source.postgres.credentialsSecretRef' } as const
-  connection = await openConnection(
-    {
-      host: hostname,
-      port: Number(port),
-      database: pathname.slice(1),
-      sslMode: 'Disable',
-      field: 'spec.source.postgres',
-      credentials,
-      ca: undefined,
-      secrets: { read: async () => 'postgres' },
-      process: 'test',
-    },
-    { purpose: 'scan', signal: new AbortController().signal },
-  )
+  const { url } = await createDatabase('scan')
+  connection = await openConnection(targetOf(url), { purpose: 'scan', signal: new AbortController().signal })
   // The order on disk has nothing to do with that of the keys.
   await connection.query(`
     CREATE TABLE public.scattered (a int, b uuid, id bigint UNIQUE NOT NULL, note text, PRIMARY KEY (a, b));

@@ -8,8 +8,9 @@ import { type PostgresHandle, query, startPrimary } from '../../hack/services/po
 import { MillraceError } from '../../lib/errors.ts'
 import { inTransaction, openConnection, type PostgresTarget } from '../../workers/source/connect.ts'
 import { hostileSettings } from './hostile-settings.ts'
+import { targetOf } from './postgres-target.ts'
 import { createDatabase, tempDir, withClient } from './services.ts'
-import { targetOf, useDatabase } from './source-fixture.ts'
+import { useDatabase } from './source-fixture.ts'
 
 const { connect, sql, url } = useDatabase('source_connection')
 

@@ -4,6 +4,7 @@ import { type Connection, openConnection } from '../../workers/source/connect.ts
 import { readLogEnd } from '../../workers/source/identity.ts'
 import { ensurePublication, joinTable } from '../../workers/source/publication.ts'
 import { writeHold, writeRelease } from '../../workers/source/watermark.ts'
+import { targetOf } from './postgres-target.ts'
 import { createDatabase, type TestDatabase } from './services.ts'
 
 // Rule R4: whatever the protocol builds on must not vanish when the source crashes, though its database may be set up to
@@ -19,21 +20,7 @@ beforeAll(async () => {
   database = await createDatabase('source_durable')
   await query(database.url, `ALTER DATABASE ${database.name} SET synchronous_commit = off`)
   await query(database.url, 'CREATE TABLE t (id integer PRIMARY KEY)')
-  const { hostname, port, username } = new URL(database.url)
-  connection = await openConnection(
-    {
-      host: hostname,
-      port: Number(port),
-      database: database.name,
-      sslMode: 'Disable',
-      field: 'spec.source.postgres',
-      credentials: { mount: 'source', field: 'spec.source.postgres.credentialsSecretRef' },
-      ca: undefined,
-      secrets: { read: async (_, file) => (file === 'username' ? username : 'postgres') },
-      process: 'test',
-    },
-    { purpose: 'query', signal },
-  )
+  connection = await openConnection(targetOf(database.url), { purpose: 'query', signal })
   await ensurePublication(connection, names.publication, 'test')
   await joinTable(connection, names, table, 'spec.tables[0]')
 })

@@ -1,32 +1,13 @@
 import { afterEach, beforeAll } from 'vitest'
 import { query } from '../../hack/services/postgres.ts'
 import { type Connection, openConnection, type PostgresTarget } from '../../workers/source/connect.ts'
+import { targetOf } from './postgres-target.ts'
 import { createDatabase, type TestDatabase } from './services.ts'
 
 export const signal = AbortSignal.timeout(600_000)
 export const field = { field: 'spec.tables[0]' }
 export const wait = { signal, deadlineMilliseconds: 20_000 }
 export const named = (name: string) => ({ schema: 'public', name })
-
-export function targetOf(
-  url: string,
-  change: Partial<PostgresTarget> = {},
-  password = 'postgres',
-): PostgresTarget {
-  const { hostname, port, pathname, username } = new URL(url)
-  return {
-    host: hostname,
-    port: Number(port),
-    database: pathname.slice(1),
-    sslMode: 'Disable',
-    field: 'spec.source.postgres',
-    credentials: { mount: 'source', field: 'spec.source.postgres.credentialsSecretRef' },
-    ca: undefined,
-    secrets: { read: async (_, file) => (file === 'username' ? username : password) },
-    process: 'test',
-    ...change,
-  }
-}
 
 /** For a test file: a database of its own. Registers the hooks; a test's connections are closed at its end. */
 export function useDatabase(name: string) {

@@ -23,8 +23,9 @@ import {
   writeHold,
   writeRelease,
 } from '../../workers/source/watermark.ts'
+import { targetOf } from './postgres-target.ts'
 import { tempDir, withClient } from './services.ts'
-import { field, named, signal, targetOf, useDatabase, wait } from './source-fixture.ts'
+import { field, named, signal, useDatabase, wait } from './source-fixture.ts'
 
 const { connect, sql, url } = useDatabase('source_test')
 
