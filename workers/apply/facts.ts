@@ -32,7 +32,7 @@ export function controlFacts(line: ControlLine, table: LedgerTable): FactChange 
     case 'join':
       return joinFacts(table)
     case 'leave':
-      return { ...lostFacts('PublicationChanged', LEFT), state: 'left' }
+      return { ...(!isBlank(table) && lostFacts('PublicationChanged', LEFT)), state: 'left' }
     case 'gap':
       return gapFacts(line, table)
     case 'changed':
@@ -44,18 +44,36 @@ export function controlFacts(line: ControlLine, table: LedgerTable): FactChange 
 
 // The first join of all begins the history; a later one has a hole before it (rule R17). One that no leave stands before
 // means that the table was out of the publication without anybody having asked for it.
-function joinFacts({ state, position, needsEmptying }: LedgerTable): FactChange {
-  if (state === 'left') return { state: 'active', unknownHistory: true, historyComplete: false }
+function joinFacts(table: LedgerTable): FactChange {
+  if (table.state === 'left') {
+    // What left while it was blank is blank still.
+    const blank = !table.unknownHistory
+    return { state: 'active', ...(!blank && { unknownHistory: true, historyComplete: false }) }
+  }
   // What is missing has its name already.
-  if (needsEmptying) return {}
-  const first = position.epoch === 0 && position.lsn === 0n
-  return first ? {} : lostFacts('PublicationChanged', REJOINED)
+  if (table.needsEmptying) return {}
+  return isUntouched(table) ? {} : lostFacts('PublicationChanged', REJOINED)
+}
+
+/** Nothing was ever applied to it. */
+function isUntouched({ position }: LedgerTable): boolean {
+  return position.epoch === 0 && position.lsn === 0n
+}
+
+/** And nothing stood in the destination before: capture begins with a leave when its topics are those of a Pipeline that has ended. */
+function isBlank(table: LedgerTable): boolean {
+  return isUntouched(table) && !table.unknownHistory
 }
 
 // Behind a gap the publication may be an older one, of a replica that was promoted before it had the leave: then the table is in it,
 // and no join comes any more. Where it is not, the join that comes says the same.
 function gapFacts({ code, message }: GapLine, { state }: LedgerTable): FactChange {
   return { ...lostFacts(code, message), ...(state === 'left' && { state: 'active' }) }
+}
+
+/** It was given free, with all that its topic had: what stands in the destination may be of that time. */
+export function isReturning(row: LedgerTable, { earliest }: TopicOffsets): boolean {
+  return row.incarnation === '' && row.unknownHistory && !row.needsEmptying && earliest > row.nextOffset
 }
 
 /** For a table that comes back: nothing told the destination what was deleted while it was away. */

@@ -79,7 +79,14 @@ describe('controlFacts', () => {
   const again = { state: 'active', unknownHistory: true, historyComplete: false }
   it.each([
     ['first join', join, table({ position: ORIGIN }), {}, false],
-    ['joined again', join, table({ state: 'left' }), again, false],
+    ['joined again', join, table({ state: 'left', unknownHistory: true }), again, false],
+    [
+      'joined again after it left while it was blank',
+      join,
+      table({ state: 'left' }),
+      { state: 'active' },
+      false,
+    ],
     ['joined again after a gap', join, table({ needsEmptying: true, stopCode: 'SlotLost' }), {}, false],
     [
       'joined again although it never left',
@@ -93,6 +100,19 @@ describe('controlFacts', () => {
       leave,
       table(),
       { ...lost, state: 'left', stopCode: 'PublicationChanged', stopMessage: expect.stringMatching(/left/) },
+      true,
+    ],
+    ['leave of one that is blank', leave, table({ position: ORIGIN }), { state: 'left' }, true],
+    [
+      'leave of one with rows that nobody knows',
+      leave,
+      table({ position: ORIGIN, unknownHistory: true }),
+      {
+        ...lost,
+        state: 'left',
+        stopCode: 'PublicationChanged',
+        stopMessage: expect.stringMatching(/left/),
+      },
       true,
     ],
     ['gap', gap, table(), { ...lost, stopCode: 'SlotLost', stopMessage: 'm' }, true],

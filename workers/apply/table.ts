@@ -10,7 +10,7 @@ import { type Ahead, lookAhead } from './ahead.ts'
 import { createBell } from './bell.ts'
 import { endDraining } from './control.ts'
 import { type ApplyEnv, listedTable } from './env.ts'
-import { LEFT, lostFacts, stopFacts } from './facts.ts'
+import { isReturning, LEFT, lostFacts, stopFacts } from './facts.ts'
 import { waitForHoldEnd } from './hold-wait.ts'
 import { LEDGER_ROW_GONE } from './ledger-check.ts'
 import { endOrphans, freeHeld } from './orphans.ts'
@@ -90,7 +90,7 @@ export function startTable(
 
   /** Takes up the table where the ledger stands. Returns when the table is given free. */
   async function attempt(): Promise<void> {
-    let row = await tellSlow(env, state, openRow())
+    let row = await tellSlow(env, state, openRow().then(recall))
     takeRow(state, row)
     if (!row) return
     row = await endOrphans(env, state, row, await tellSlow(env, state, findBackfills()), signal)
@@ -134,6 +134,20 @@ export function startTable(
     }
   }
 
+  /**
+   * What is known of a table that comes back is known before the first word about it: a backfill is made as soon as it is
+   * reported, and one that does not empty it would be made in vain, and lose its place in the line.
+   */
+  async function recall(row: LedgerTable | undefined): Promise<LedgerTable | undefined> {
+    if (row?.incarnation !== '' || row.heldBy !== '' || !row.unknownHistory || row.needsEmptying) return row
+    const offsets = await env.queue.offsets(row.topic, signal)
+    return offsets && isReturning(row, offsets) ? await tellReturn(row) : row
+  }
+
+  async function tellReturn(row: LedgerTable): Promise<LedgerTable> {
+    return await ledger.updateTable(row, lostFacts('PublicationChanged', LEFT), signal)
+  }
+
   async function waitHeld(row: LedgerTable): Promise<void> {
     ahead = lookAhead(env, state, row, bell.ring)
     try {
@@ -161,14 +175,10 @@ export function startTable(
     if (row.incarnation !== '') return row.nextOffset
     // Nothing of this topic was ever applied, so that whatever it begins with is the beginning.
     const offsets = await env.queue.offsets(row.topic, signal)
-    if (offsets && offsets.earliest > row.nextOffset) {
-      // But something was before: the table was given free then, and what stands in the destination may be of that time.
-      if (row.unknownHistory && !row.needsEmptying) {
-        state.row = await ledger.updateTable(row, lostFacts('PublicationChanged', LEFT), signal)
-      }
-      return offsets.earliest
+    if (offsets) {
+      if (isReturning(row, offsets)) state.row = await tellReturn(row)
+      return offsets.earliest > row.nextOffset ? offsets.earliest : row.nextOffset
     }
-    if (offsets) return row.nextOffset
     if (!isListed() && !env.seenScope(table).published) {
       await giveFree(row)
       return undefined
