@@ -42,11 +42,12 @@ const copy = object(
     warnings: optional(
       list(
         string({
-          description: 'What else was changed, for example a view that went with its table.',
+          description: 'For example that a view went with its table.',
           maxLength: 1024,
         }),
         {
-          description: 'What making, emptying or dropping the destination table has changed beside it.',
+          description:
+            'What a person should know of: what else making, emptying or dropping the destination table has changed, and that the ledger was changed by hand.',
           maxItems: 20,
         },
       ),

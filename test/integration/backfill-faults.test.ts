@@ -56,6 +56,39 @@ describe('a backfill that is interrupted', () => {
     })
   })
 
+  it.each([
+    ['with a key', {}],
+    [
+      'without a key',
+      {
+        source: numbers(10_000)
+          .replace(' primary key', '')
+          .replace(/;/, '; alter table t replica identity full;'),
+        destination: `create table t (id bigint, note text); ${gateAt(6_500)}`,
+        action: 'Truncate',
+      } as const,
+    ],
+  ])('begins anew when somebody has deleted what says what is to be copied; %s', async (name, more) => {
+    await withBed(`gone_${name.replaceAll(' ', '_')}`, gated(more), async (bed) => {
+      const gate = await closeGate(bed.destinationUrl)
+      const first = bed.spawn()
+      await bed.hold()
+      await gate.reached()
+      await untilDone(bed, 9)
+      first.child.kill('SIGKILL')
+      await first.exit
+      await gate.open()
+      await query(bed.destinationUrl, `delete from millrace.chunks where state = 'planned'`)
+      const second = bed.spawn()
+      expect(await second.exit, second.output()).toBe(0)
+      await expectEqual(bed)
+      expect(await bed.ledgerRow()).toMatchObject({ state: 'copied', plan: 2, rows: 10_000n })
+      expect((await bed.copyStatus()).warnings).toEqual([
+        expect.stringMatching(/^LedgerChanged: .* begins anew/),
+      ])
+    })
+  })
+
   it('ends soon after SIGTERM, asking to be started again', async () => {
     await withBed('term', gated(), async (bed) => {
       const gate = await closeGate(bed.destinationUrl)

@@ -10,7 +10,7 @@ import { chooseScan } from '../source/scan-plan.ts'
 import type { ExportedSnapshot } from '../source/scan-snapshot.ts'
 import { type TableDefinition, tableLabel } from '../source/table.ts'
 import type { Attempt } from './context.ts'
-import { copyChunks } from './copy.ts'
+import { checkWhole, copyChunks } from './copy.ts'
 import { makePlan, type Survey } from './plan.ts'
 import { proveServer, type ScanServer } from './server.ts'
 import { chooseServer } from './settings.ts'
@@ -116,7 +116,8 @@ async function act(attempt: Attempt, row: LedgerBackfill, fence: Fence): Promise
   const request = { fence, backfill: row, target, definition, options }
   const { backfill, warnings } = await destination.runAction(request, signal)
   for (const warning of warnings) log.warn({ warning }, 'The destination action had a side effect')
-  report.facts({ actionDone: true, ...(warnings.length > 0 ? { warnings: toldWarnings(warnings) } : {}) })
+  report.warn(warnings)
+  report.facts({ actionDone: true })
   attempt.progressed()
   return backfill
 }
@@ -131,15 +132,6 @@ async function conform({ destination, settings, definition, signal }: Attempt): 
   await destination.ensureTable(target, definition, options, signal)
 }
 
-const MOST_WARNINGS = 20
-const LONGEST_WARNING = 1_000
-
-function toldWarnings(warnings: readonly string[]): string[] {
-  const told = warnings.slice(0, MOST_WARNINGS).map((warning) => warning.slice(0, LONGEST_WARNING))
-  const more = warnings.length - told.length
-  return more > 0 ? [...told.slice(0, -1), `and ${more + 1} more, see the log of the pod`] : told
-}
-
 /**
  * Whether the recorded plan can be gone on with. The rows of a table without a key are all read under one snapshot or
  * not at all: without it what was loaded is void (rule R14).
@@ -147,17 +139,20 @@ function toldWarnings(warnings: readonly string[]): string[] {
  * @param isVoid its ranges mean nothing any more
  */
 async function whereToStart(
-  { destination, definition, uid, signal }: Attempt,
+  attempt: Attempt,
   row: LedgerBackfill,
   isVoid: boolean,
   snapshot: ExportedSnapshot | undefined,
 ): Promise<'plan' | 'empty' | 'resume'> {
   if (row.plan === 0) return 'plan'
+  const { destination, definition, uid, signal } = attempt
   const keyed = definition.key.length > 0
   if (keyed) return isVoid ? 'plan' : 'resume'
   if (snapshot && !isVoid) return 'resume'
   const chunks = await destination.ledger.readChunks(uid, row.plan, signal)
-  return chunks.every((chunk) => chunk.state !== 'planned') ? 'resume' : 'empty'
+  return checkWhole(attempt, chunks) && chunks.every((chunk) => chunk.state !== 'planned')
+    ? 'resume'
+    : 'empty'
 }
 
 /**

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import type { LedgerChunk } from '../destination/ledger.ts'
-import { createChunkQueue } from './chunks.ts'
+import type { ChunkRange, LedgerChunk } from '../destination/ledger.ts'
+import { blockRanges, halveBlocks, keyRanges, splitKeys } from '../source/scan-plan.ts'
+import { createChunkQueue, isWhole } from './chunks.ts'
 
 const chunk = (number: number, state: LedgerChunk['state'] = 'planned', rows = 0n): LedgerChunk => ({
   chunk: number,
@@ -40,5 +41,72 @@ describe('a queue of chunks', () => {
     expect(queue.progress().chunksTotal).toBe(3)
     expect([take(queue).chunk, take(queue).chunk, take(queue).chunk]).toEqual([2, 3, 1])
     expect(queue.complete()).toBe(false)
+  })
+})
+
+describe('a plan of which chunks are missing', () => {
+  const leaf = (name: string, blocks: number) => ({
+    schema: 'public',
+    name,
+    blocks,
+    filenode: `f_${name}`,
+    heap: true,
+  })
+  const keys = keyRanges([
+    ['1', 'a'],
+    ['5', ''],
+    ['9', '{"x"}'],
+  ])
+  const blocks = blockRanges([leaf('big', 40), leaf('small', 2), leaf('last', 20)], 6)
+
+  /** The plan, with a chunk replaced by its parts for each that is split. */
+  function plan(ranges: readonly ChunkRange[], ...splits: { of: number; parts: readonly ChunkRange[] }[]) {
+    const all: LedgerChunk[] = ranges.map((range, number) => ({ ...chunk(number, 'done'), range }))
+    for (const { of, parts } of splits) {
+      all[of] = { ...(all[of] as LedgerChunk), state: 'split' }
+      for (const range of parts) all.push({ ...chunk(all.length), range })
+    }
+    return all
+  }
+  const [first = { kind: 'key' } as const] = keys
+  const [block = { kind: 'all' } as const] = blocks
+  const halves = splitKeys(first as Extract<ChunkRange, { kind: 'key' }>, ['0', 'b'])
+  const blockHalves = halveBlocks(block as Extract<ChunkRange, { kind: 'ctid' }>, 40) ?? []
+
+  it.each([
+    ['by keys', plan(keys)],
+    ['by keys, one split', plan(keys, { of: 0, parts: halves })],
+    [
+      'by keys, one split and split again',
+      plan(keys, { of: 0, parts: halves }, { of: 5, parts: splitKeys(halves[1] as never, ['0', 'c']) }),
+    ],
+    ['one chunk of all keys', plan(keyRanges([]))],
+    [
+      'one chunk of all keys, split',
+      plan(keyRanges([]), { of: 0, parts: splitKeys({ kind: 'key' }, ['3']) }),
+    ],
+    ['by blocks', plan(blocks)],
+    ['by blocks, one split', plan(blocks, { of: 0, parts: blockHalves })],
+    ['all in one', plan([{ kind: 'all' }])],
+  ])('%s', (_name, chunks) => {
+    expect(chunks.length).toBeGreaterThan(0)
+    expect(isWhole(chunks)).toBe(true)
+    for (const { chunk: gone } of chunks) {
+      expect(isWhole(chunks.filter((each) => each.chunk !== gone)), `without ${gone}`).toBe(false)
+    }
+  })
+
+  it.each([
+    ['both ends', plan(keys), [0, 3]],
+    ['two in a row', plan(keys), [1, 2]],
+    [
+      'both parts of the only one',
+      plan(keyRanges([]), { of: 0, parts: splitKeys({ kind: 'key' }, ['3']) }),
+      [1, 2],
+    ],
+    ['the whole of a partition in the middle', plan(blocks), [4]],
+    ['all', plan(keys), [0, 1, 2, 3]],
+  ])('%s', (_name, chunks, gone) => {
+    expect(isWhole(chunks.filter((each) => !gone.includes(each.chunk)))).toBe(false)
   })
 })

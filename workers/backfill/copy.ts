@@ -3,7 +3,7 @@ import { type MillraceError, toMillraceError } from '../../lib/errors.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { Fence, LedgerBackfill, LedgerChunk } from '../destination/ledger.ts'
 import type { Connection } from '../source/connect.ts'
-import { type ChunkQueue, createChunkQueue } from './chunks.ts'
+import { type ChunkQueue, createChunkQueue, isWhole } from './chunks.ts'
 import type { Attempt } from './context.ts'
 import { hasOtherColumns, judgeChunk } from './decisions.ts'
 import { createReader, type Reader } from './reader.ts'
@@ -20,18 +20,31 @@ export interface CopyRound {
   readonly snapshot: { readonly id: string; readonly lost: AbortSignal } | undefined
 }
 
+const CHUNKS_GONE =
+  'rows of the ledger that say what is copied were deleted, although nobody but Millrace writes there: the copy begins anew'
+
 /**
  * Copies what is left of a plan with N readers (section 4 of the design). Ends only when all of them have: what comes
  * after, with another snapshot or another plan, never overlaps with a chunk of this round.
  */
 export async function copyChunks(attempt: Attempt, round: CopyRound): Promise<CopyOutcome> {
   const { destination, uid, settings, report, signal } = attempt
-  const chunks = createChunkQueue(await destination.ledger.readChunks(uid, round.row.plan, signal))
+  const found = await destination.ledger.readChunks(uid, round.row.plan, signal)
+  if (!checkWhole(attempt, found)) return 'replan'
+  const chunks = createChunkQueue(found)
   report.stage('Copying')
   report.progress(chunks.progress())
   const crew = createCrew(attempt, round, chunks)
   await Promise.all(Array.from({ length: settings.parallelism }, () => crew.work()))
   return crew.outcome()
+}
+
+/** Whether all chunks of the plan are there; says so if they are not. */
+export function checkWhole({ log, report }: Attempt, chunks: readonly LedgerChunk[]): boolean {
+  if (isWhole(chunks)) return true
+  log.error({ code: 'LedgerChanged', reason: CHUNKS_GONE }, 'Changed by hand')
+  report.warn([`LedgerChanged: ${CHUNKS_GONE}`])
+  return false
 }
 
 /** What the readers of one round share. */

@@ -14,7 +14,9 @@ export interface Report {
   waiting(message: string | undefined): void
   /** Something is wrong and will be tried again. */
   trouble(error: MillraceError): void
-  facts(facts: Partial<Omit<CopyStatus, 'stage' | 'message' | 'code' | 'failed'>>): void
+  /** What a person should know, although it goes on; added to what was told before. */
+  warn(warnings: readonly string[]): void
+  facts(facts: Partial<Omit<CopyStatus, 'stage' | 'message' | 'code' | 'failed' | 'warnings'>>): void
   progress(progress: Progress): void
   /** Values of a column did not fit the destination and were changed. */
   unfit(column: string, values: number): void
@@ -32,9 +34,13 @@ export interface Report {
   flush(signal: AbortSignal): Promise<void>
 }
 
+const MOST_WARNINGS = 20
+const LONGEST_WARNING = 1_000
+
 export function createReport(writer: StatusWriter, onStage: (stage: CopyStage) => void): Report {
   let copy: CopyStatus = {}
   let verify: VerifyStatus | undefined
+  const warned: string[] = []
   const unfit = createUnfitCounts()
 
   function write(changes: Partial<CopyStatus>, urgent: boolean): void {
@@ -57,6 +63,16 @@ export function createReport(writer: StatusWriter, onStage: (stage: CopyStage) =
     },
     trouble(error) {
       write({ code: error.code, message: cutMessage(error.message) }, true)
+    },
+    warn(warnings) {
+      const unsaid = warnings
+        .map((warning) => warning.slice(0, LONGEST_WARNING))
+        .filter((warning) => !warned.includes(warning))
+      if (unsaid.length === 0) return
+      warned.push(...unsaid)
+      const more = warned.length - (MOST_WARNINGS - 1)
+      const cut = [...warned.slice(0, MOST_WARNINGS - 1), `and ${more} more, see the log of the pod`]
+      write({ warnings: more > 1 ? cut : [...warned] }, false)
     },
     facts: (facts) => write(facts, false),
     progress({ chunksDone, chunksTotal, rows, bytes }) {

@@ -142,6 +142,15 @@ export const JOINING: readonly Mutant[] = [
     ),
   },
   {
+    rule: 'R7',
+    without: 'looking whether chunks of the plan were deleted',
+    edits: edit('workers/backfill/copy.ts', [
+      '  if (isWhole(chunks)) return true\n',
+      '  if (isWhole(chunks) || true) return true\n',
+    ]),
+    killer: integration('backfill-faults', 'begins anew when somebody has deleted'),
+  },
+  {
     rule: 'R8',
     without: 'asking the API server about an unknown hold, and not a cache',
     edits: edit('workers/apply/control.ts', [
