@@ -88,6 +88,7 @@ function intervals(runs: readonly RunEvent[], headless: boolean): [bigint, bigin
   const found: [bigint, bigint][] = []
   let from: bigint | undefined
   let last = 0n
+  let isIn = headless
   const close = () => {
     if (from !== undefined && last > from) found.push([from, last])
     from = undefined
@@ -100,7 +101,9 @@ function intervals(runs: readonly RunEvent[], headless: boolean): [bigint, bigin
       if (control === 'gap' || control === 'leave' || control === 'join') close()
       if (control === 'join') from = from ?? ('lsn' in line && line.lsn ? lsn(line.lsn) : place)
       // It stands just before the slot, which passes over a commit that begins before it, though it may end where the slot stands.
-      if (control === 'gap') from = from ?? place + 1n
+      // A table that has a topic is told of it also before it has joined, and after it has left.
+      if (control === 'gap' && isIn) from = place + 1n
+      if (control === 'join' || control === 'leave') isIn = control === 'join'
       // A topic whose beginning is gone: what stands first may have lost its front.
       if (from === undefined && control === undefined && headless && found.length === 0) from = place + 1n
       if (place > last) last = place

@@ -494,6 +494,23 @@ describe('allows that', () => {
     expect(checkHistory(gap('0/901')).join('\n')).toMatch(incomplete)
   })
 
+  it('a table that is told of a gap before it joins has nothing in the queue between the two', () => {
+    const told = (first: Event) => [
+      ...life().filter((event) => event.kind !== 'run'),
+      first,
+      run(1, 101, { control: 'gap', tx: '0/0FF', seq: 0, lsn: '', uid: '' }),
+      commit(60, '0/110', insert('y1')),
+      run(2, 102, { control: 'changed', tx: '0/120', seq: 0, lsn: '', uid: '' }),
+    ]
+    const incomplete = /I1 the queue is complete.*0 of 1 changes of transaction 60/
+    const join = run(0, 100, { control: 'join', tx: '0/0F0', seq: 0, lsn: '0/0F0', uid: '' })
+    const leave = run(0, 100, { control: 'leave', tx: '0/0F0', seq: 0, lsn: '', uid: '' })
+    const first = run(0, 100, { control: 'gap', tx: '0/0F0', seq: 0, lsn: '', uid: '' })
+    expect(checkHistory(told(first)).join('\n')).not.toMatch(incomplete)
+    expect(checkHistory(told(leave)).join('\n')).not.toMatch(incomplete)
+    expect(checkHistory(told(join)).join('\n')).toMatch(incomplete)
+  })
+
   it('a transaction of both sides of a leave is half in a topic that begins behind it', () => {
     const state = (name: string) => [
       ...life().filter((event) => event.kind !== 'run' || event.offset > 3),
