@@ -56,6 +56,16 @@ describe('a backfill whose pod still runs', () => {
       stateOf({ phase: 'Backfilling', queue: { state: 'Held' } }, { active: false, complete: true }),
     ).toBe('running, owns the table')
   })
+
+  it('keeps it also when its status is so late that it was never seen working: it may yet say so', () => {
+    const place = 'running, owns the table'
+    expect(stateOf({ phase: 'Queued', queue: { state: 'Copied' } })).toBe(place)
+    expect(stateOf({ queue: { state: 'Drained' } })).toBe(place)
+    const failed = { active: false, failed: { reason: 'BackoffLimitExceeded', message: '' } }
+    expect(stateOf({ phase: 'Queued' }, failed)).toBe(place)
+    expect(stateOf({ phase: 'Failed' }, failed)).toBe('apart, leaves the table')
+    expect(stateOf({ phase: 'Streaming', queue: { state: 'Drained' } })).toBe('apart, leaves the table')
+  })
 })
 
 describe('a backfill that apply has closed', () => {

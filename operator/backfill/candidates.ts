@@ -32,7 +32,7 @@ function stateOf(
   // It takes no place, but begins in its turn.
   if (isVerification(backfill) && job !== undefined && !job.suspended) return 'apart'
   const { phase } = backfill.status ?? {}
-  const ended = showsWork(backfill) ? 'running' : 'apart'
+  const ended = mayShowWork(backfill, job) ? 'running' : 'apart'
   // A place is taken until the last pod has gone; but the copy's end is enough (rule R9).
   if (isCopied(backfill, job)) return ended
   if (job?.active) return 'running'
@@ -48,18 +48,20 @@ function ownsTable(
   job: JobFacts | undefined,
 ): boolean {
   if (isVerification(backfill)) return false
-  if (isCopied(backfill, job)) return showsWork(backfill)
+  if (isCopied(backfill, job)) return mayShowWork(backfill, job)
   if (job?.active) return true
   if (isTerminal(backfill.status?.phase)) return false
-  if (backfill.status?.queue?.state === 'Closed') return showsWork(backfill)
+  if (backfill.status?.queue?.state === 'Closed') return mayShowWork(backfill, job)
   if (isHeld(backfill)) return true
   return job !== undefined && !isCalledOff(backfill, pipelineFacts(pipeline, backfill))
 }
 
 /**
  * Whoever counts the phases must never count more than the limit, nor two of one table: so places and tables are free only once
- * the status says so.
+ * the status says so. While there is a Job, a status that is late may yet say that it works.
  */
-function showsWork({ status }: TableBackfill): boolean {
-  return status?.phase === 'Preparing' || status?.phase === 'Backfilling'
+function mayShowWork(backfill: TableBackfill, job: JobFacts | undefined): boolean {
+  const { phase = 'Queued' } = backfill.status ?? {}
+  if (phase === 'Draining' || isTerminal(phase)) return false
+  return phase === 'Preparing' || phase === 'Backfilling' || (job !== undefined && !isVerification(backfill))
 }

@@ -46,7 +46,10 @@ export async function carryOut(
 
 async function remove({ kube, log }: OperatorContext, backfill: TableBackfill, signal: AbortSignal) {
   const { name, uid, namespace } = backfill.metadata
-  log.info({ namespace, backfill: name }, 'Removing the backfill of a table that left the list')
+  log.info(
+    { namespace, backfill: name },
+    'Removing a backfill: its table left the list, or is to be emptied by another',
+  )
   await kube.remove(within(TABLE_BACKFILLS, namespace), name, uid, 'Background', signal)
 }
 

@@ -261,6 +261,32 @@ describe('what row events do not show', () => {
     expect(controls(events)).toEqual(['join', 'changed'])
   })
 
+  it.each<[string, string, string, string[]]>([
+    ['and changed', 'int', 'text', ['join', 'changed']],
+    ['and widened in place', 'varchar(5)', 'varchar(9)', ['join']],
+  ])('a column that was added %s before anybody saw it', async (_, first, then, expected) => {
+    const bed = await open('typed', {
+      source: 'create table t (id int primary key)',
+      tables: [{ name: 't' }],
+    })
+    const stopped = bed.run()
+    await bed.untilJoined('t')
+    await stopped.stop()
+    await bed.sql(`alter table t add made ${first}`)
+    // With nothing in the column, so that no value tells.
+    await bed.sql(`insert into t (id) values (1)`)
+    await bed.sql(`alter table t alter made type ${then}`)
+    await bed.sql(`insert into t values (2, 'b')`)
+    const second = bed.run()
+    const events = await bed.untilEvents('t', 'the last row', (all) => all.at(-1)?.row.made === 'b')
+    expect(controls(events)).toEqual(expected)
+    await second.stop()
+    bed.run()
+    await bed.sql(`insert into t values (3, 'c')`)
+    const later = await bed.untilEvents('t', 'the row of the third', (all) => all.at(-1)?.row.made === 'c')
+    expect(controls(later)).toEqual(expected)
+  })
+
   it.each<[string, string, RegExp]>([
     [
       'of a column, which was written meanwhile',

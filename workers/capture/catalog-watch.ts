@@ -3,7 +3,7 @@ import { MillraceError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Connection } from '../source/connect.ts'
 import { readLogEnd } from '../source/identity.ts'
-import type { LSN } from '../source/lsn.ts'
+import { formatLSN, type LSN } from '../source/lsn.ts'
 import type { Member } from '../source/publication.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
 import { isAnyRunning } from '../source/writers.ts'
@@ -13,23 +13,18 @@ import { readEmptiedLeaves } from './emptied.ts'
 import {
   compareFingerprints,
   compareNames,
+  compareTypes,
   type Fingerprint,
   type FoundFingerprint,
+  type Logged,
   type TableChange,
   tableAway,
   withPast,
+  withTypes,
 } from './fingerprint.ts'
 import { type AddedColumn, readAlteredColumns, readFilledLeaves, readOddColumns } from './leaf-facts.ts'
 import { type LeafHistory, newLeaves, rewrittenLeaves, wholeTruncation } from './leaves.ts'
 import type { Truncations } from './truncations.ts'
-
-/** How the log describes a table. */
-export interface Logged {
-  /** Names of the columns, in their order. */
-  readonly named: readonly string[]
-  /** The transaction that wrote so. */
-  readonly xid: number
-}
 
 /** Notices what happens to tables without row events (rule R20). */
 export interface CatalogWatch {
@@ -151,12 +146,18 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
     const told = [...(unsettled.get(label) ?? []), ...(logged ? [logged] : [])]
     if (!found) return true
     const named = told.flatMap((each) => each.named)
-    const after = withPast(before, found, named)
+    const hasMore = before !== undefined && found.lastNumber > before.lastNumber
+    const logEnd = hasMore ? formatLSN((await readLogEnd(connection)).inserted) : undefined
+    const past = withPast(before, found, named, logEnd)
+    const asFar = withTypes(past, options.through(), false)
+    const types = compareTypes(asFar, told)
+    const after = withTypes(asFar, options.through(), types !== undefined)
     const names = before && (await judgeNames(connection, label, before, after, told))
-    if (!names && isDeepStrictEqual(before, after)) return true
+    const logs = types ?? names
+    if (!logs && isDeepStrictEqual(before, after)) return true
     const facts = before && (await judge(connection, before, after, found).catch(putOff))
-    if (facts === 'undecided' && !names) return false
-    const change = facts === 'undecided' ? names : (facts ?? names)
+    if (facts === 'undecided' && !logs) return false
+    const change = facts === 'undecided' ? logs : (facts ?? logs)
     seen.set(label, after)
     const remember = () => directory.setFingerprint(table, after)
     if (change) {

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../lib/errors.ts'
+import { type LSN, parseLSN } from '../source/lsn.ts'
 import { compareLeaves, type FingerprintLeaf, type LeafHistory, rewrittenLeaves } from './leaves.ts'
 
 /** What of a table's catalog entry can change its rows without a row event (rule R20). */
@@ -34,6 +35,11 @@ export interface FingerprintColumn {
   readonly computed: boolean
   /** What the rows that were there got, as text, of a column that was seen being added; absent where that is not known. */
   readonly added?: string | null
+  /**
+   * Rows were written anew between the look that found it first and the one before: up to where the log ended then, an LSN, it may
+   * have rows in which the column has another type.
+   */
+  readonly unsure?: string
   /** Of a composite type: numbers and types of its attributes, which its texts consist of. */
   readonly attributes?: string
 }
@@ -49,6 +55,16 @@ interface FoundColumn extends FingerprintColumn {
   readonly missing?: string | null
   /** The default of now, when it is one literal. */
   readonly literal?: string | null
+}
+
+/** How the log describes a table. */
+export interface Logged {
+  /** Names of the columns, in their order. */
+  readonly named: readonly string[]
+  /** Their types, as `format_type()` gives them. */
+  readonly types: readonly string[]
+  /** The transaction that wrote so. */
+  readonly xid: number
 }
 
 /** What happened to a table that row events do not show. */
@@ -86,11 +102,13 @@ const LONGEST_ADDED = 1_000
  *
  * @param named columns that the log speaks of. One that the catalog lacks came and went, if any did unseen; else the catalog is
  *   behind, because a commit is in the log a moment before others see it, and the column is yet to come
+ * @param logEnd LSN at which the log ended after the catalog was read; needed where columns were added
  */
 export function withPast(
   before: Fingerprint | undefined,
   { droppedNumbers = [], ...after }: FoundFingerprint,
   named: readonly string[],
+  logEnd?: string,
 ): Fingerprint {
   const old = before?.oid === after.oid ? before : undefined
   const unseen = droppedNumbers.filter((number) => old && number > old.lastNumber)
@@ -100,10 +118,12 @@ export function withPast(
     const isNew = old !== undefined && column.number > old.lastNumber
     const seen = old?.columns.find(({ number }) => number === column.number)
     // Without a value, and in a table that is still in its file, the column came without a default; one was set later.
+    const unsure = isNew ? (rewritten ? logEnd : undefined) : seen?.unsure
     const given = isNew ? (missing ?? (rewritten ? literal : null)) : seen?.added
     return {
       ...column,
       ...(given !== undefined && (given?.length ?? 0) <= LONGEST_ADDED && { added: given }),
+      ...(unsure !== undefined && { unsure }),
     }
   })
   const present = new Set(after.columns.map(({ name }) => name))
@@ -136,6 +156,39 @@ export function compareNames(after: Fingerprint, named: readonly string[]): Tabl
   const found = named.flatMap((name) => places.get(name) ?? [])
   const isInOrder = found.every((place, index) => index === 0 || place > Number(found[index - 1]))
   return isInOrder ? undefined : changed('columns had exchanged their names for a time')
+}
+
+/**
+ * Whether the log has rows with another type of a column than the catalog ever showed: it was added and changed between two looks. What
+ * a type is changed to in place needs no new rows, and follows from the log by itself.
+ *
+ * @param after with its past; see `withPast`
+ */
+export function compareTypes(after: Fingerprint, logged: readonly Logged[]): TableChange | undefined {
+  for (const { name, type, unsure } of after.columns) {
+    const other = unsure !== undefined && typesOf(name, logged).find((each) => each !== type)
+    if (other) return retyped(name, other, type)
+  }
+  return undefined
+}
+
+/** Without what the log has told: every transaction that ends at `through` or before was seen in it, or the change is told now. */
+export function withTypes(after: Fingerprint, through: LSN, isTold: boolean): Fingerprint {
+  const columns = after.columns.map(({ unsure, ...column }) =>
+    unsure === undefined || isTold || through >= parseLSN(unsure) ? column : { ...column, unsure },
+  )
+  return { ...after, columns }
+}
+
+function typesOf(column: string, logged: readonly Logged[]): string[] {
+  return logged.flatMap(({ named, types }) => types[named.indexOf(column)] ?? [])
+}
+
+function retyped(name: string, from: string, to: string): TableChange {
+  return {
+    code: 'SchemaChangeUnsupported',
+    message: advice(`column ${JSON.stringify(name)} was changed from ${from} to ${to}`),
+  }
 }
 
 /** The table's changes were written under another name for a time. */
@@ -182,10 +235,7 @@ function compareColumns(
       return changed(`column ${name} was given other values (ALTER COLUMN … TYPE … USING)`)
     }
     if (old.type !== column.type && rewritten) {
-      return {
-        code: 'SchemaChangeUnsupported',
-        message: `${advice(`column ${name} was changed from ${old.type} to ${column.type}`)}`,
-      }
+      return retyped(column.name, old.type, column.type)
     }
   }
   return undefined

@@ -69,7 +69,8 @@ export function createLookups(options: LookupOptions): Lookups {
           sql.use(async (connection) => {
             await typeNames.learn(connection, message.columns)
             const named = message.columns.map(({ name }) => name)
-            await watch.look(connection, table, message.oid, { named, xid })
+            const types = typeNames.known(message.columns)?.types ?? []
+            await watch.look(connection, table, message.oid, { named, types, xid })
             return await readKey(connection, message.oid)
           }),
         signal,

@@ -104,6 +104,15 @@ export const APPLYING: readonly Mutant[] = [
   },
   {
     rule: 'R20',
+    without: 'comparing the types that the log has with those of the catalog',
+    edits: edit('workers/capture/catalog-watch.ts', [
+      'const types = compareTypes(asFar, told)',
+      'const types = compareTypes(asFar, [])',
+    ]),
+    killer: integration('capture-unseen', 'before anybody saw it'),
+  },
+  {
+    rule: 'R20',
     without: 'remembering what a table looks like before it joins',
     edits: edit('workers/capture/tables.ts', ['    await directory.save(signal)\n', '']),
     killer: model(300, { seedRows: 4, weights: { ...RETYPE, killCapture: 12, write: 14 } }),

@@ -174,4 +174,13 @@ export const JOINING: readonly Mutant[] = [
     edits: edit('operator/backfill/candidates.ts', ['  if (isCopied(backfill, job)) return ended\n', '']),
     killer: unit('operator/backfill/candidates.test.ts'),
   },
+  {
+    rule: 'R9',
+    without: 'waiting for a status that is late before a place is given on',
+    edits: edit('operator/backfill/candidates.ts', [
+      '(job !== undefined && !isVerification(backfill))',
+      'false',
+    ]),
+    killer: unit('operator/backfill/candidates.test.ts', 'keeps it also when its status is so late'),
+  },
 ]
