@@ -44,7 +44,7 @@ export const READING: readonly Mutant[] = [
       "if (range.kind === 'ctid' && row?.filenode !== range.filenode) {",
       "if (range.kind === 'ctid' && row === undefined) {",
     ]),
-    killer: model(300, { scans: ['Ctid'], seedRows: 4, weights: { rewrite: 5 } }),
+    killer: model(600, { scans: ['Ctid'], seedRows: 4, weights: { rewrite: 12, backfill: 40 } }),
   },
   {
     rule: 'R13',
