@@ -35,17 +35,22 @@ async function rowsRead(bed: BackfillBed): Promise<number> {
   return row?.rows ?? 0
 }
 
+/** Runs a backfill until all chunks are done but the one at the gate, and ends it with kill -9. */
+async function killAtGate(bed: BackfillBed): Promise<void> {
+  const gate = await closeGate(bed.destinationUrl)
+  const { child, exit } = bed.spawn()
+  await bed.hold()
+  await gate.reached()
+  await untilDone(bed, 9)
+  child.kill('SIGKILL')
+  await exit
+  await gate.open()
+}
+
 describe('a backfill that is interrupted', () => {
   it('goes on after kill -9 and copies no finished chunk again', async () => {
     await withBed('kill', gated(), async (bed) => {
-      const gate = await closeGate(bed.destinationUrl)
-      const first = bed.spawn()
-      await bed.hold()
-      await gate.reached()
-      await untilDone(bed, 9)
-      first.child.kill('SIGKILL')
-      await first.exit
-      await gate.open()
+      await killAtGate(bed)
       const second = bed.spawn()
       expect(await second.exit, second.output()).toBe(0)
       await expectEqual(bed)
@@ -70,14 +75,7 @@ describe('a backfill that is interrupted', () => {
     ],
   ])('begins anew when somebody has deleted what says what is to be copied; %s', async (name, more) => {
     await withBed(`gone_${name.replaceAll(' ', '_')}`, gated(more), async (bed) => {
-      const gate = await closeGate(bed.destinationUrl)
-      const first = bed.spawn()
-      await bed.hold()
-      await gate.reached()
-      await untilDone(bed, 9)
-      first.child.kill('SIGKILL')
-      await first.exit
-      await gate.open()
+      await killAtGate(bed)
       await query(bed.destinationUrl, `delete from millrace.chunks where state = 'planned'`)
       const second = bed.spawn()
       expect(await second.exit, second.output()).toBe(0)

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { query } from '../../hack/services/postgres.ts'
 import { createSessions } from '../../workers/destination/postgres/sessions.ts'
-import type { PostgresTarget } from '../../workers/source/connect.ts'
 import { chunkOf, define, hard, nameOf, never, openOn, prepare } from './destination-postgres-fixture.ts'
+import { targetOf } from './postgres-target.ts'
 import { createDatabase, onDatabase } from './services.ts'
 
 const { url } = await createDatabase('destination_sessions', 'destination')
@@ -123,18 +123,11 @@ describe('sessions', () => {
   })
 
   function sessions(max: number, idleMilliseconds: number) {
-    const { hostname, port, pathname, username, password } = new URL(url)
-    const target: PostgresTarget = {
-      host: hostname,
-      port: Number(port),
-      database: pathname.slice(1),
-      sslMode: 'Disable',
+    const target = targetOf(url, {
       field: 'spec.destination.postgres',
       credentials: { mount: 'destination', field: 'f' },
-      ca: undefined,
-      secrets: { read: async (_mount, file) => (file === 'username' ? username : password) },
       process: 'pooled',
-    }
+    })
     return createSessions(target, max, idleMilliseconds)
   }
   const settles = (n: number) =>

@@ -1,11 +1,10 @@
 import type { Destination, InspectedTable } from '../destination/destination.ts'
 import type { LedgerTable } from '../destination/ledger.ts'
 import type { Header } from '../queue/format.ts'
-import { comparePositions, ORIGIN } from '../source/position.ts'
 import { type TableName, tableLabel } from '../source/table.ts'
 import { headerDefinition, wideDefinition } from './definition.ts'
 import { type ApplyEnv, listedTable, tableOptions } from './env.ts'
-import { lostFacts } from './facts.ts'
+import { isUntouched, lostFacts } from './facts.ts'
 import { createLayout, type Layout } from './layout.ts'
 import { columnGone, DROPPED, REMADE, type Tampering } from './ledger-check.ts'
 import { tellSlow } from './slow.ts'
@@ -45,7 +44,7 @@ async function noticeLoss(
   row: LedgerTable,
   signal: AbortSignal,
 ): Promise<LedgerTable> {
-  if (row.needsEmptying || comparePositions(row.position, ORIGIN) === 0) return row
+  if (row.needsEmptying || isUntouched(row)) return row
   const tampering = await whatIsGone(env, row, state, signal)
   if (!tampering) return row
   const { code, message } = tampering

@@ -1,7 +1,7 @@
 import type { LedgerTable, LedgerTableFacts } from '../destination/ledger.ts'
 import type { ControlLine } from '../queue/format.ts'
 import type { TopicOffsets } from '../queue/queue.ts'
-import { comparePositions, type Position } from '../source/position.ts'
+import { comparePositions, ORIGIN, type Position } from '../source/position.ts'
 import type { Ending } from './hold.ts'
 
 /** Facts of a table's ledger row that change beside its place. */
@@ -56,8 +56,8 @@ function joinFacts(table: LedgerTable): FactChange {
 }
 
 /** Nothing was ever applied to it. */
-function isUntouched({ position }: LedgerTable): boolean {
-  return position.epoch === 0 && position.lsn === 0n
+export function isUntouched({ position }: LedgerTable): boolean {
+  return comparePositions(position, ORIGIN) === 0
 }
 
 /** And nothing stood in the destination before: capture begins with a leave when its topics are those of a Pipeline that has ended. */

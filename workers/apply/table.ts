@@ -4,13 +4,12 @@ import type { LedgerBackfill, LedgerTable } from '../destination/ledger.ts'
 import { destinationTable } from '../destination/names.ts'
 import type { QueueRecord, TopicOffsets } from '../queue/queue.ts'
 import { tableTopic } from '../queue/topics.ts'
-import { comparePositions, ORIGIN } from '../source/position.ts'
 import type { TableName } from '../source/table.ts'
 import { type Ahead, lookAhead } from './ahead.ts'
 import { createBell } from './bell.ts'
 import { endDraining } from './control.ts'
 import { type ApplyEnv, listedTable } from './env.ts'
-import { isReturning, LEFT, lostFacts, stopFacts } from './facts.ts'
+import { isReturning, isUntouched, LEFT, lostFacts, stopFacts } from './facts.ts'
 import { waitForHoldEnd } from './hold-wait.ts'
 import { LEDGER_ROW_GONE } from './ledger-check.ts'
 import { endOrphans, freeHeld } from './orphans.ts'
@@ -83,9 +82,8 @@ export function startTable(
   }
 
   /** The table was streamed before, as this process or the last one knows, and the ledger has forgotten it. */
-  function isLedgerRowLost({ position }: LedgerTable): boolean {
-    const isNew = comparePositions(position, ORIGIN) === 0
-    return isNew && (state.row !== undefined || env.wasApplied(table))
+  function isLedgerRowLost(claimed: LedgerTable): boolean {
+    return isUntouched(claimed) && (state.row !== undefined || env.wasApplied(table))
   }
 
   /** Takes up the table where the ledger stands. Returns when the table is given free. */

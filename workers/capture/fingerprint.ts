@@ -117,8 +117,8 @@ export function withPast(
   const columns = after.columns.map(({ missing = null, literal = null, ...column }): FingerprintColumn => {
     const isNew = old !== undefined && column.number > old.lastNumber
     const seen = old?.columns.find(({ number }) => number === column.number)
-    // Without a value, and in a table that is still in its file, the column came without a default; one was set later.
     const unsure = isNew ? (rewritten ? logEnd : undefined) : seen?.unsure
+    // Without a value, and in a table that is still in its file, the column came without a default; one was set later.
     const given = isNew ? (missing ?? (rewritten ? literal : null)) : seen?.added
     return {
       ...column,
