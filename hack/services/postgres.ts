@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Lifetime } from '../process/daemon.ts'
 import { freePort } from '../process/ports.ts'
+import { until } from '../process/wait.ts'
 import { baseBackup } from './postgres/base-backup.ts'
 import { primarySettings, quoteConnInfo, type Settings } from './postgres/config.ts'
 import {
@@ -104,6 +105,19 @@ export async function startReplica(
     wal_retrieve_retry_interval: '500ms',
   })
   return startedHandle(server)
+}
+
+/** Waits until a replica has replayed all that its primary has written until now. Fails after 30 s. */
+export async function waitForReplay(primaryUrl: string, replicaUrl: string): Promise<void> {
+  const [{ lsn } = { lsn: '' }] = await query<{ lsn: string }>(
+    primaryUrl,
+    'select pg_current_wal_flush_lsn()::text as lsn',
+  )
+  const sql = `select pg_last_wal_replay_lsn() >= '${lsn}'::pg_lsn as there`
+  await until(async () => (await query<{ there: boolean }>(replicaUrl, sql))[0]?.there, {
+    what: `replay of ${lsn} on the replica`,
+    timeoutMs: 30_000,
+  })
 }
 
 async function startedHandle(server: ServerOptions): Promise<PostgresHandle> {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Client } from 'pg'
 import { inject } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
-import { onDatabase, query } from '../../hack/services/postgres.ts'
+import { onDatabase, query, waitForReplay } from '../../hack/services/postgres.ts'
 import './global-setup.ts'
 
 export { onDatabase } from '../../hack/services/postgres.ts'
@@ -55,17 +55,8 @@ export async function createDatabase(
 }
 
 /** Waits until the replica has replayed all that the primary has written until now. Fails after 30 s. */
-export async function waitForReplica(primary = sourceUrl(), replica = replicaUrl()) {
-  const [{ lsn } = { lsn: '' }] = await query<{ lsn: string }>(
-    primary,
-    'select pg_current_wal_flush_lsn()::text as lsn',
-  )
-  const sql = `select pg_last_wal_replay_lsn() >= '${lsn}'::pg_lsn as there`
-  await until(async () => (await query<{ there: boolean }>(replica, sql))[0]?.there, {
-    what: `replay of ${lsn} on the replica`,
-    timeoutMs: 30_000,
-  })
-}
+export const waitForReplica = (primary = sourceUrl(), replica = replicaUrl()) =>
+  waitForReplay(primary, replica)
 
 /** Runs `work` with a connected client and closes it afterwards. */
 export async function withClient<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {

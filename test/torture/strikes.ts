@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kafka, logLevel } from 'kafkajs'
 import { asSuperuser, type Site } from '../../hack/demo/site.ts'
+import { onDatabase, query } from '../../hack/services/postgres.ts'
 import type { World } from '../cluster/world.ts'
 import type { Random } from './random.ts'
 
@@ -138,4 +139,30 @@ export const killDestination: Strike = async ({ gate, destination }) =>
 
 /** The replica takes over, with all that was committed or without the last of it. */
 export const failOver: Strike = async (world, _site, random) =>
-  await world.gate.alone(() => world.failOver(random.chance(0.5) ? undefined : random.below(1_000)))
+  await world.gate.alone(async () => {
+    await world.failOver(random.chance(0.5) ? undefined : random.below(1_000))
+    await endPrepared(world.primary.url, random)
+  })
+
+/**
+ * Transactions that stand between their two phases are ended. One of them may have ended before, which the failover took back,
+ * and whoever had ended it does not come back to it; every new slot of every schedule would wait for it for ever.
+ */
+async function endPrepared(url: string, random: Random): Promise<void> {
+  const standing = await query<{ gid: string; database: string }>(
+    url,
+    'SELECT gid, database FROM pg_prepared_xacts ORDER BY gid',
+  )
+  for (const { gid, database } of standing)
+    await query(
+      onDatabase(url, database),
+      `${random.chance(0.8) ? 'COMMIT' : 'ROLLBACK'} PREPARED '${gid}'`,
+    ).catch(unlessEnded)
+}
+
+/** The session that it belongs to is back already, and has done it or is at it. */
+function unlessEnded(error: unknown): void {
+  const [UNDEFINED_OBJECT, OBJECT_NOT_IN_PREREQUISITE_STATE] = ['42704', '55000']
+  const { code } = error as { code?: string }
+  if (code !== UNDEFINED_OBJECT && code !== OBJECT_NOT_IN_PREREQUISITE_STATE) throw error
+}
