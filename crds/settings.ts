@@ -12,7 +12,7 @@ const CHUNK_ROWS = {
 } as const
 const SCAN = {
   description:
-    'How a table is cut into chunks. Key: by ranges of its key. Ctid: by ranges of its blocks, under one snapshot; faster for tables of which the key is scattered. Auto: as fits the table.',
+    'How a table is cut into chunks. Key: by ranges of its key. Ctid: by ranges of its blocks, under one snapshot (on a replica on which other transactions always run: by upserts, each range under its own); faster for tables of which the key is scattered. Auto: as fits the table.',
 } as const
 
 const readFrom = optional(

@@ -36,19 +36,9 @@ export async function failOver(
     password,
     settings: settings.primary,
   })
-  await follow(promoted, replica, settings.replica)
+  await startReplica(promoted, {
+    dir: dirname(replica.dataDir),
+    port: replica.port,
+    settings: settings.replica,
+  })
 }
-
-/** Throws the replica away; a new copy of the primary takes its place and its address. */
-export async function copyAnew(
-  primary: PostgresHandle,
-  replica: PostgresHandle,
-  settings: Settings,
-): Promise<void> {
-  await replica.kill9()
-  await rm(replica.dataDir, { recursive: true })
-  await follow(primary, replica, settings)
-}
-
-const follow = (primary: PostgresHandle, { dataDir, port }: PostgresHandle, settings: Settings) =>
-  startReplica(primary, { dir: dirname(dataDir), port, settings })

@@ -9,7 +9,7 @@ import {
   startPrimary,
   startReplica,
 } from '../../hack/services/postgres.ts'
-import { copyAnew, failOver } from './failover.ts'
+import { failOver } from './failover.ts'
 import { createGate, type Gate } from './gate.ts'
 import { type LocalCluster, type PodOptions, startLocalCluster } from './local.ts'
 import { type Network, startNetwork } from './network.ts'
@@ -36,8 +36,6 @@ export interface World {
   failOver(behind: number | undefined): Promise<void>
   /** How often that has begun. */
   failovers(): number
-  /** A new copy of the primary takes the replica's place. */
-  replaceReplica(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -112,7 +110,6 @@ export async function startWorld(dir: string, pods?: PodOptions): Promise<World>
       await failOver(primary, replica, { primary: primarySettings, replica: replicaSettings }, behind)
     },
     failovers: () => failovers,
-    replaceReplica: () => copyAnew(primary, replica, replicaSettings),
     async stop() {
       await local.stop()
       const { api: _, ...others } = network

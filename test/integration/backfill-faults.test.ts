@@ -243,19 +243,19 @@ describe('a type that is widened in place during the copy', () => {
 
 describe('a block range scan', () => {
   const ctid = { chunkRows: 1_000, scan: 'Ctid', parallelism: 1 }
+  const fromPrimary = { ...ctid, readFrom: 'Primary' }
   // 10,000 rows of about 100 bytes: 19 blocks to a chunk of 1,000.
   const source = `create extension pg_stat_statements; ${TABLE};
      insert into t select i, repeat('x', 100) || i from generate_series(1, 10000) i; analyze t`
 
   it('appends under one snapshot, also what changes meanwhile', async () => {
-    await withBed('snap', gated({ source, backfill: ctid }), async (bed) => {
+    await withBed('snap', gated({ source, backfill: fromPrimary }), async (bed) => {
       const gate = await closeGate(bed.destinationUrl)
       const running = bed.run()
       await bed.hold()
       await gate.reached()
       // Moves every row to the end of the file, where a later chunk would find it once more.
       await query(bed.source.url, `update t set note = 'changed'`)
-      await waitForReplica()
       await gate.open()
       await running.done
       expect(
@@ -266,14 +266,13 @@ describe('a block range scan', () => {
   })
 
   it('goes on by upserts when its snapshot is lost', async () => {
-    await withBed('lost', gated({ source, backfill: ctid }), async (bed) => {
+    await withBed('lost', gated({ source, backfill: fromPrimary }), async (bed) => {
       const gate = await closeGate(bed.destinationUrl)
       const running = bed.run()
       await bed.hold()
       await gate.reached()
       await query(bed.source.url, `update t set note = 'changed' where id <= 3000`)
-      await waitForReplica()
-      await endSnapshotHolder(bed.source.replicaUrl)
+      await endSnapshotHolder(bed.source.url)
       await gate.open()
       await running.done
       // Most of the rows that moved were read once more, under a later snapshot; each of them is there once.
@@ -287,9 +286,33 @@ describe('a block range scan', () => {
     })
   })
 
+  it('shares no snapshot of a replica on which something runs, and leaves the rows of that alone', async () => {
+    const more = { source, destination: TABLE, backfill: { ...ctid, parallelism: 2 } }
+    await withBed('overflow', more, async (bed) => {
+      const running = bed.run()
+      // The hold waits for who has written to the table before.
+      const isHeld = async () => (await bed.messages()).some(({ kind }) => kind === 'hold')
+      await until(isHeld, { what: 'the hold in the log', timeoutMs: 60_000 })
+      await withClient(bed.source.url, async (writer) => {
+        // So many subtransactions that the replica does not keep them apart.
+        await writer.query(`begin; insert into t values (20001, 'late')`)
+        for (let i = 0; i < 70; i += 1)
+          await writer.query(`savepoint s; update t set note = 'late' where id = ${i}; release s`)
+        await query(bed.source.url, `update t set note = 'early' where id = 9000`)
+        await waitForReplica()
+        await bed.hold()
+        await running.done
+        await writer.query('commit')
+      })
+      await waitForReplica()
+      const late = `select count(*)::int as late from t where note = 'late'`
+      expect(await query(bed.source.replicaUrl, late)).toEqual(await query(bed.source.url, late))
+      expect(await bed.ledgerRow()).toMatchObject({ state: 'copied', scan: 'Ctid', append: false })
+    })
+  })
+
   it('plans anew when the table is rewritten under it', async () => {
-    const options = gated({ source, backfill: { ...ctid, readFrom: 'Primary' } })
-    await withBed('rewritten', options, async (bed) => {
+    await withBed('rewritten', gated({ source, backfill: fromPrimary }), async (bed) => {
       await query(bed.source.url, 'delete from t where id % 2 = 0 and id <> 6500')
       const gate = await closeGate(bed.destinationUrl)
       const running = bed.run()

@@ -1,4 +1,4 @@
-import { rename, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { destinationKind } from '../../hack/demo/stack-env.ts'
 import { startWorld } from '../cluster/world.ts'
@@ -54,37 +54,19 @@ async function runNext(): Promise<void> {
   while (next < first + count) {
     const seed = String(next)
     next += 1
-    const outcome = await runOnSoundReplica(seed)
+    const outcome = await runSchedule(run, seed).catch(
+      (error): Outcome => ({
+        seed,
+        divergences: [`it broke off: ${error instanceof Error ? error.stack : error}`],
+        transactions: 0,
+        log: [],
+        seconds: 0,
+        phases: {},
+      }),
+    )
     outcomes.push(outcome)
     print(outcome)
   }
-}
-
-/**
- * Runs a schedule; once more where the source's replica was found to differ from its own primary, with a new replica. Should it
- * happen again, it counts.
- */
-async function runOnSoundReplica(seed: string): Promise<Outcome> {
-  const outcome = await runOne(seed)
-  if (outcome.replica.length === 0) return outcome
-  print(outcome)
-  console.log(`void     seed ${seed}: it does not count, because the replica differs from its own primary:`)
-  for (const line of outcome.replica) console.log(`    ${line}`)
-  await rename(join(dir, seed), join(dir, `${seed}-void`))
-  await world.gate.alone(() => world.replaceReplica())
-  return await runOne(seed)
-}
-
-async function runOne(seed: string): Promise<Outcome> {
-  return await runSchedule(run, seed).catch((error) => ({
-    seed,
-    divergences: [`it broke off: ${error instanceof Error ? error.stack : error}`],
-    replica: [],
-    transactions: 0,
-    log: [],
-    seconds: 0,
-    phases: {},
-  }))
 }
 
 function print({ seed, divergences: found, transactions, log, seconds, phases }: Outcome): void {

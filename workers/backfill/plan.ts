@@ -46,7 +46,7 @@ export async function makePlan(
   report.stage('Planning')
   const keyed = definition.key.length > 0
   // Rows of an earlier plan may be there, and some may still be on their way.
-  const append = row.append && (row.plan === 0 || discard)
+  const blank = row.append && (row.plan === 0 || discard)
   const parts = chunkCount(facts, settings)
   const connection = await server.connect(signal)
   let snapshot: ExportedSnapshot | undefined
@@ -57,9 +57,11 @@ export async function makePlan(
         ? await keyPlan(connection, definition, facts, parts)
         : wholeIfNone(blockRanges(facts.leaves, parts))
     // Rows that are written over others need no common snapshot, and a replica is better off without one that lives long.
-    if (scan === 'Ctid' && (append || !keyed)) {
-      snapshot = await snapshotOfFiles(server, connection, definition, facts.leaves)
+    if (scan === 'Ctid' && (blank || !keyed)) {
+      snapshot = await snapshotOfFiles(server, connection, definition, facts.leaves, signal)
     }
+    // A row that moved between blocks is in two chunks that have no common snapshot.
+    const append = blank && (scan === 'Key' || snapshot !== undefined)
     const plan: ChunkPlan = {
       plan: row.plan + 1,
       scan,
@@ -99,16 +101,18 @@ async function keyPlan(
 
 /**
  * A snapshot that sees the files that the plan is about. Their numbers were read before it was taken and are compared after: a
- * snapshot older than a rewriting ALTER TABLE would see nothing in the new file (rule R12).
+ * snapshot older than a rewriting ALTER TABLE would see nothing in the new file (rule R12). Undefined where a replica has none to share.
  */
 async function snapshotOfFiles(
   server: ScanServer,
   connection: Connection,
   definition: TableDefinition,
   planned: readonly Leaf[],
-): Promise<ExportedSnapshot> {
+  signal: AbortSignal,
+): Promise<ExportedSnapshot | undefined> {
   await server.assertCurrent(connection)
-  const snapshot = await exportSnapshot(connection)
+  const snapshot = await exportSnapshot(connection, signal)
+  if (snapshot === undefined) return undefined
   const { leaves } = await readLeaves(connection, definition)
   const files = (list: readonly Leaf[]) =>
     list.map((leaf) => `${leaf.schema}.${leaf.name}:${leaf.filenode}`).join()

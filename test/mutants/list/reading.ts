@@ -1,4 +1,4 @@
-import { edit, type Mutant, model, unit } from '../mutant.ts'
+import { edit, integration, type Mutant, model, unit } from '../mutant.ts'
 import { LONG, NO_REPLAY_WAIT, PRIMARY, REPLICA } from './worlds.ts'
 
 export const READING: readonly Mutant[] = [
@@ -10,14 +10,20 @@ export const READING: readonly Mutant[] = [
       ...edit(
         'workers/backfill/plan.ts',
         [
-          '  await server.assertCurrent(connection)\n  const snapshot = await exportSnapshot(connection)\n',
-          '  const snapshot = await exportSnapshot(connection)\n  await server.assertCurrent(connection)\n',
+          '  await server.assertCurrent(connection)\n  const snapshot = await exportSnapshot(connection, signal)\n',
+          '  const snapshot = await exportSnapshot(connection, signal)\n  await server.assertCurrent(connection)\n',
         ],
         ['  try {\n    await server.assertCurrent(connection)\n', '  try {\n'],
       ),
       ...edit('workers/backfill/attempt.ts', ['    await server.assertCurrent(connection)\n', '']),
     ],
     killer: unit('workers/backfill/plan.test.ts', 'before the snapshot is taken'),
+  },
+  {
+    rule: 'R10',
+    without: 'looking whether a replica has a snapshot that may be shared',
+    edits: edit('workers/source/scan-snapshot.ts', ['WHEN replica AND', 'WHEN false AND']),
+    killer: integration('backfill-faults', 'shares no snapshot of a replica'),
   },
   {
     rule: 'R11',
