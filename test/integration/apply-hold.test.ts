@@ -209,6 +209,27 @@ describe('joining and leaving', () => {
   })
 
   it.each([
+    ['left', 'leave', 'may still be in the destination'],
+    // No leave before the second one: it was taken out by hand.
+    ['was taken out', undefined, 'changes may be missing'],
+  ] as const)(
+    'a table that %s while its first rows were not written yet is not taken for a blank one (R17, R22)',
+    async (how, leave, message) => {
+      const bed = await open(`young_${how.replaceAll(' ', '_')}`)
+      await bed.control(0x100, { control: 'join', lsn: '0/110' })
+      await bed.rows(0x200, [['i', 2, ['1', 'one']]])
+      if (leave) await bed.control(0x300, { control: leave, lsn: '0/310' })
+      await bed.control(0x400, { control: 'join', lsn: '0/410' })
+      // All of it is there before the first line is read, so that the rows still wait for their batch when the table goes.
+      bed.run()
+      const row = await bed.untilLedger('joined again', ({ position }) => position.lsn >= 0x400n)
+      expect(row).toMatchObject({ unknownHistory: true, historyComplete: false, needsEmptying: true })
+      expect(row.stopMessage).toContain(message)
+      await bed.untilContents(['(1,one)'])
+    },
+  )
+
+  it.each([
     ['came_back', {}],
     // Of this one history counts as complete from the start, but not what it has missed since.
     ['came_back_skipped', { initialBackfill: 'Skip' }],

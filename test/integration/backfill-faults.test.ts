@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { type PostgresHandle, query, startPrimary, startReplica } from '../../hack/services/postgres.ts'
@@ -430,7 +431,13 @@ describe('servers that fail', () => {
     beforeAll(async () => {
       const dir = tempDir('own')
       primary = await startPrimary({ dir: `${dir}/primary`, name: 'primary' })
-      const settings = { max_standby_streaming_delay: '100ms', hot_standby_feedback: 'off' }
+      const settings = {
+        max_standby_streaming_delay: '100ms',
+        hot_standby_feedback: 'off',
+        // Says so in its log when it still waits for a query that it has told to end.
+        log_recovery_conflict_waits: 'on',
+        deadlock_timeout: '500ms',
+      }
       replica = await startReplica(primary, { dir: `${dir}/replica`, settings })
     })
     afterAll(async () => {
@@ -480,12 +487,12 @@ describe('servers that fail', () => {
         await query(bed.source.url, `delete from t where id % 100 = 0`)
         await query(bed.source.url, 'vacuum t')
         // Where the query is just writing to its client, replay waits for it until it goes on.
-        const inTheWay = `select 1 from pg_stat_activity where wait_event = 'RecoveryConflictSnapshot'
-          or datname = current_database() and state = 'idle in transaction (aborted)'`
-        await until(async () => (await query(bed.source.replicaUrl, inTheWay)).length > 0, {
-          what: 'the query to be in the way',
-          timeoutMs: 30_000,
-        })
+        const ended = `select 1 from pg_stat_activity
+          where datname = current_database() and state = 'idle in transaction (aborted)'`
+        const isInTheWay = async () =>
+          readFileSync(replica.logFile, 'utf8').includes('recovery conflict on snapshot') ||
+          (await query(bed.source.replicaUrl, ended)).length > 0
+        await until(isInTheWay, { what: 'the query to be in the way', timeoutMs: 30_000 })
         await gate.open()
         await running.done
         const chunks = await bed.destination.ledger.readChunks(bed.uid, 1, never)

@@ -143,15 +143,15 @@ export function passControl(context: ControlContext) {
         await release(line, position)
         return undefined
       }
+      // Before the line is judged: by the ledger's row nothing was ever applied while the first rows wait to be written.
+      await context.barrier()
       if (line.control === 'mark') {
-        await context.barrier()
         await update(position, context.nextOffset, {})
         return undefined
       }
       const facts = controlFacts(line, context.row())
       const leaves = line.control === 'leave' && !env.seenScope(state.table).listed
       if (Object.keys(facts).length > 0) {
-        await context.barrier()
         const ends = endsDraining(line, context.row())
         const closed = ends ? await endDraining(env, state, whyEnded(line), signal) : []
         context.refresh()

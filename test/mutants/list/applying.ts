@@ -24,6 +24,16 @@ export const APPLYING: readonly Mutant[] = [
     killer: model(300, { stale: true, actions: ['DoNothing'] }),
   },
   {
+    rule: 'R17',
+    without: 'writing what was read before a line is judged by the ledger',
+    edits: edit(
+      'workers/apply/control.ts',
+      ['      await context.barrier()\n      if (line.control', '      if (line.control'],
+      ['        const ends', '        await context.barrier()\n        const ends'],
+    ),
+    killer: integration('apply-hold', 'while its first rows were not written yet'),
+  },
+  {
     rule: 'R18',
     without: 'waiting for a replica to be past the change that is read again',
     edits: edit('workers/apply/reread.ts', [
