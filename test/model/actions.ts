@@ -343,7 +343,6 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
   unlist() {
     if (world().cluster.pipeline.spec.tables.length === 0 || state().quiet) return undefined
     setTables(false)
-    world().check.stale = true
     return 'the table is removed from the Pipeline'
   },
   adhoc(number) {

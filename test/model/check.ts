@@ -11,14 +11,13 @@ export interface Check {
   broken: string | undefined
   /** Rows that only the destination has may be gone by right. */
   cleared: boolean
-  /** Rows of an unknown history may be left. */
+  /** Rows of before the first join, of which nothing is known, may be left. */
   stale: boolean
   /** Somebody has deleted a topic, or made it anew. */
   remade: boolean
   confirmed(lsn: bigint): void
   deleted(topic: string, before: bigint): void
   moved(before: LedgerTable, after: LedgerTable): void
-  gaveFree(): void
   acted(uid: string, action: string): void
   copied(uid: string): void
   closed(facts: ClosedFacts): void
@@ -131,9 +130,6 @@ export function createCheck(): Check {
           `the ledger went back from ${formatPosition(before.position)} to ${formatPosition(after.position)}`,
         )
       }
-    },
-    gaveFree() {
-      check.stale = true
     },
     acted(uid, action) {
       const times = (actions.get(uid) ?? 0) + 1

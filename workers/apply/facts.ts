@@ -71,6 +71,14 @@ function gapFacts({ code, message }: GapLine, { state }: LedgerTable): FactChang
   return { ...lostFacts(code, message), ...(state === 'left' && { state: 'active' }) }
 }
 
+/**
+ * A transaction that was open when the table left comes after the leave, with what it had done before and nothing of what it
+ * did afterwards. What was blank is not blank any more.
+ */
+export function rowFacts({ state, unknownHistory }: LedgerTable): FactChange {
+  return state === 'left' && !unknownHistory ? lostFacts('PublicationChanged', LEFT) : {}
+}
+
 /** It was given free, with all that its topic had: what stands in the destination may be of that time. */
 export function isReturning(row: LedgerTable, { earliest }: TopicOffsets): boolean {
   return row.incarnation === '' && row.unknownHistory && !row.needsEmptying && earliest > row.nextOffset

@@ -9,7 +9,7 @@ import { createBell } from './bell.ts'
 import { chooseLayout } from './choose-layout.ts'
 import { type ControlContext, passControl } from './control.ts'
 import type { ApplyEnv } from './env.ts'
-import { type FactChange, offsetGone, placeAfter, topicRemade } from './facts.ts'
+import { type FactChange, offsetGone, placeAfter, rowFacts, topicRemade } from './facts.ts'
 import type { Layout } from './layout.ts'
 import type { TableState } from './state.ts'
 import { parseVisibility, type Visibility, wasSeen } from './visibility.ts'
@@ -170,6 +170,7 @@ export function createStream(env: ApplyEnv, state: TableState, first: LedgerTabl
     }
     if (!layout)
       return activate(of, signal).then(() => takeRow({ kind: 'row', line, bytes }, transaction, of, signal))
+    if (row.state === 'left') facts = { ...facts, ...rowFacts(row) }
     writer.add(layout, { line, bytes, transaction, unknownHistory: row.unknownHistory })
     position = place
     if (!writer.isFull()) return undefined

@@ -227,7 +227,6 @@ function createLedger(pipeline: string): Ledger {
       transaction('give the table free', signal, () => {
         const found = current(row)
         store().tables = store().tables.filter((each) => each !== found)
-        world().check.gaveFree()
       }),
     readBackfill: (uid, signal) =>
       read('read the backfill', signal, () => {

@@ -31,7 +31,16 @@ export const APPLYING: readonly Mutant[] = [
       ['      await context.barrier()\n      if (line.control', '      if (line.control'],
       ['        const ends', '        await context.barrier()\n        const ends'],
     ),
-    killer: integration('apply-hold', 'while its first rows were not written yet'),
+    killer: integration('apply-hold', 'left while its first rows were not written yet'),
+  },
+  {
+    rule: 'R17',
+    without: 'looking at rows that come after the leave',
+    edits: edit('workers/apply/stream.ts', [
+      "    if (row.state === 'left') facts = { ...facts, ...rowFacts(row) }\n",
+      '',
+    ]),
+    killer: integration('apply-hold', 'left in the middle of a transaction'),
   },
   {
     rule: 'R18',
