@@ -235,6 +235,28 @@ describe('a chunk', () => {
   })
 })
 
+describe('what is read at the start', () => {
+  // A row that is free already beside a backfill that is still held: what its copy has seen would be applied again (rule R14).
+  it.each(['tables', 'backfills'])('is of one moment, whoever is waited for: %s', async (locked) => {
+    const uid = `s-${locked}`
+    const definition = simple(uid)
+    await one.ledger.recordHeld(await claim(one, definition), hold(uid), never)
+    const reading = await withClient(url, async (client) => {
+      await client.query('begin')
+      await client.query(`lock table millrace.${locked}`)
+      const pending = one.ledger.readAll(never)
+      await waitingForLocks(1)
+      await client.query(`update millrace.backfills set state = 'copied' where uid = $1`, [uid])
+      await client.query(`update millrace.tables set held_by = '' where source_table = $1`, [uid])
+      await client.query('commit')
+      return { pending }
+    })
+    const { tables, backfills } = await reading.pending
+    const row = tables.find(({ table }) => table.name === uid)
+    expect([row?.heldBy, backfills.find((each) => each.uid === uid)?.state]).toEqual([uid, 'held'])
+  })
+})
+
 describe('a destination action', () => {
   const request = async (uid: string, definition: TableDefinition, attempt: number) => {
     const backfill = await one.ledger.readBackfill(uid, never)

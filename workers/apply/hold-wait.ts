@@ -33,7 +33,6 @@ export async function waitForHoldEnd(
   for (;;) {
     const backfill = await ledger.readBackfill(uid, signal)
     if (backfill) env.sawBackfill(backfill)
-    if (backfill?.state === 'copied') addDraining(state, backfill)
     // The new table has the columns that the source has now: of others that were written, none is missed.
     if (backfill?.action === 'Drop') state.columns = []
     if (backfill?.state !== 'held') return
@@ -62,8 +61,6 @@ export async function waitForHoldEnd(
     // Told now; the queue brings the table to it only later. After the close, since the backfill's action would take it back.
     if (now && loss && now.state !== 'stopped') state.row = await ledger.updateTable(now, loss.facts, signal)
     env.sawBackfill(closed)
-    // The copy was finished first, and then a cancel changes nothing (rule R5).
-    if (closed.state === 'copied') addDraining(state, closed)
   }
 }
 
@@ -72,8 +69,4 @@ function look(object: TableBackfill | undefined): string {
   if (!object) return ''
   const { metadata, spec, status } = object
   return [metadata.deletionTimestamp, spec.cancel, status?.phase, status?.copy?.stage].join(' ')
-}
-
-function addDraining(state: TableState, backfill: LedgerBackfill): void {
-  state.draining = [...state.draining.filter(({ uid }) => uid !== backfill.uid), backfill]
 }

@@ -71,6 +71,8 @@ export function startTable(
     const same =
       row && row.destination.schema === destination.schema && row.destination.name === destination.name
     if (same) return row
+    // Read before the row that the claim returns, which may be one that another pod has worked on.
+    known = undefined
     const { exists, empty } = await env.destination.inspectTable(destination, signal)
     const historyComplete = listedTable(env.spec(), table)?.initialBackfill === 'Skip'
     const claim = { table, destination, topic, historyComplete, unknownHistory: exists && !empty }
@@ -105,6 +107,7 @@ export function startTable(
         row = await reload()
         if (!row) return
         if (row.heldBy === heldBy) row = await freeHeld(env, state, row, signal)
+        await findBackfills()
         continue
       }
       if (!isListed() && row.state === 'left') {
@@ -161,6 +164,10 @@ export function startTable(
     return state.row
   }
 
+  /**
+   * To be asked after the table's row, never before: of a row that is free the copy is then known that has freed it, and what it
+   * has seen (rule R14). Had both moved on since, the row could not be written.
+   */
   async function findBackfills(): Promise<readonly LedgerBackfill[]> {
     const own = known ? known.backfills : await ledger.readBackfills(table, signal)
     for (const backfill of own) env.sawBackfill(backfill)

@@ -16,7 +16,10 @@ export interface Ledger {
    */
   open(signal: AbortSignal): Promise<void>
 
-  /** All that there is of the pipeline, for the start. */
+  /**
+   * All that there is of the pipeline, for the start. What it says of one table is of one moment: a row that is free already
+   * beside a backfill that is not copied yet would hide what the copy has seen (rule R14).
+   */
   readAll(signal: AbortSignal): Promise<LedgerContent>
 
   // ---- tables

@@ -72,6 +72,21 @@ export const READING: readonly Mutant[] = [
   },
   {
     rule: 'R14',
+    without: 'knowing of the copy that has just ended what it has seen',
+    edits: edit('workers/apply/table.ts', ['        await findBackfills()\n', '']),
+    killer: model(300, { keyless: true, actions: ['Truncate'], scans: ['Ctid'], stale: false, foreign: 0 }),
+  },
+  {
+    rule: 'R14',
+    without: 'reading the ledger of one moment at the start',
+    edits: edit('workers/destination/postgres/sessions.ts', [
+      'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY',
+      'BEGIN READ ONLY',
+    ]),
+    killer: integration('destination-postgres-races', 'is of one moment, whoever is waited for'),
+  },
+  {
+    rule: 'R14',
     without: 'beginning anew when the snapshot of such a scan is lost',
     edits: edit('workers/backfill/attempt.ts', [
       "if (snapshot && !isVoid) return 'resume'",

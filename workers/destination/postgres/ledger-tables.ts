@@ -5,6 +5,7 @@ import { firstVersion } from '../first-version.ts'
 import type { Ledger, LedgerTable, LedgerTableFacts } from '../ledger.ts'
 import type { LedgerContext } from './ledger.ts'
 import { factColumns, sameTable, TABLE_COLUMNS, toTable } from './ledger-rows.ts'
+import type { LedgerNames } from './ledger-schema.ts'
 import type { Session } from './sessions.ts'
 
 type TablePart = Pick<Ledger, 'readTables' | 'readTable' | 'claimTable' | 'updateTable' | 'releaseTable'>
@@ -14,14 +15,7 @@ export function ledgerTables({ sessions, names, pipeline, label }: LedgerContext
   const own = 'pipeline = $1 AND source_schema = $2 AND source_table = $3'
 
   return {
-    readTables: (signal) =>
-      sessions.use(signal, async (session) => {
-        const rows = await session.query(
-          `SELECT ${TABLE_COLUMNS} FROM ${names.tables} WHERE pipeline = $1 ORDER BY source_schema, source_table`,
-          [pipeline],
-        )
-        return rows.map(toTable)
-      }),
+    readTables: (signal) => sessions.use(signal, (session) => listTables(session, names, pipeline)),
 
     readTable: (table, signal) =>
       sessions.use(signal, async (session) => {
@@ -147,4 +141,17 @@ function moved(mine: LedgerTable, wanted: LedgerTable['destination']): MillraceE
     `table ${tableLabel(mine.table)} is in destination table ${tableLabel(mine.destination)} and not in ${quoteTable(wanted)}. Remove it from spec.tables, wait until it is gone from status.tables, and add it again`,
     { field: 'spec.tables[].destination' },
   )
+}
+
+/** All tables of the pipeline, by name. */
+export async function listTables(
+  session: Pick<Session, 'query'>,
+  names: LedgerNames,
+  pipeline: string,
+): Promise<LedgerTable[]> {
+  const rows = await session.query(
+    `SELECT ${TABLE_COLUMNS} FROM ${names.tables} WHERE pipeline = $1 ORDER BY source_schema, source_table`,
+    [pipeline],
+  )
+  return rows.map(toTable)
 }

@@ -2,7 +2,7 @@ import type { Ledger } from '../ledger.ts'
 import { ledgerBackfills, listBackfills } from './ledger-backfills.ts'
 import { ledgerChunks } from './ledger-chunks.ts'
 import { type LedgerNames, openLedgerSchema } from './ledger-schema.ts'
-import { ledgerTables } from './ledger-tables.ts'
+import { ledgerTables, listTables } from './ledger-tables.ts'
 import type { Sessions } from './sessions.ts'
 
 /** What the parts of the ledger work with. */
@@ -22,18 +22,16 @@ export interface LedgerContext {
 /** The ledger of one Pipeline in a PostgreSQL destination. */
 export function createLedger(context: LedgerContext): Ledger {
   const { sessions, names, pipeline } = context
-  const tables = ledgerTables(context)
   return {
     open: (signal) => openLedgerSchema(sessions, names, pipeline, signal),
-    async readAll(signal) {
-      const backfills = sessions.use(signal, (session) =>
-        listBackfills(session, names, 'b.pipeline = $1', [pipeline]),
-      )
-      const all = await Promise.all([tables.readTables(signal), backfills])
-      // Readers wait for nobody here.
-      return { tables: all[0], backfills: all[1], locked: [] }
-    },
-    ...tables,
+    readAll: (signal) =>
+      sessions.snapshot(signal, async (session) => ({
+        tables: await listTables(session, names, pipeline),
+        backfills: await listBackfills(session, names, 'b.pipeline = $1', [pipeline]),
+        // Readers wait for nobody here.
+        locked: [],
+      })),
+    ...ledgerTables(context),
     ...ledgerBackfills(context),
     ...ledgerChunks(context),
   }

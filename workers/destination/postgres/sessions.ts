@@ -10,6 +10,8 @@ export interface Sessions {
   use<T>(signal: AbortSignal, work: (session: Session) => Promise<T>): Promise<T>
   /** The same inside a transaction: committed when `work` returns, rolled back when it throws. */
   transaction<T>(signal: AbortSignal, work: (session: Session) => Promise<T>): Promise<T>
+  /** The same for reading only: everything that is read is of one moment. */
+  snapshot<T>(signal: AbortSignal, work: (session: Session) => Promise<T>): Promise<T>
   /** Ends all sessions; those at work are broken off. Idempotent. */
   close(): Promise<void>
 }
@@ -164,6 +166,15 @@ export function createSessions(
           // A transaction that cannot be rolled back in words is rolled back by ending its session.
           await session.query('ROLLBACK').catch(() => session.breakOff())
           throw error
+        }
+      }),
+    snapshot: (signal, work) =>
+      use(signal, async (session) => {
+        await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+        try {
+          return await work(session)
+        } finally {
+          await session.query('ROLLBACK').catch(() => session.breakOff())
         }
       }),
     async close() {
