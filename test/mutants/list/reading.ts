@@ -23,7 +23,7 @@ export const READING: readonly Mutant[] = [
     rule: 'R10',
     without: 'looking whether a replica has a snapshot that may be shared',
     edits: edit('workers/source/scan-snapshot.ts', ['WHEN replica AND', 'WHEN false AND']),
-    killer: integration('backfill-faults', 'shares no snapshot of a replica'),
+    killer: integration('backfill-scans', 'shares no snapshot of a replica'),
   },
   {
     rule: 'R11',
