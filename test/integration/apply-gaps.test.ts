@@ -103,6 +103,7 @@ describe('lost changes', () => {
 
   it.each([
     ['a backfill that empties the table', 'cured'],
+    ['one that waits behind a backfill which cannot begin for that very change', 'waiting'],
     ['its removal from the Pipeline', 'dropped'],
   ])('a change that can never be applied, for whatever reason, is passed by %s (R21)', async (_what, how) => {
     const bed = await open(`broken_${how}`, { tables: [{ name: 't' }, { name: 'u' }] })
@@ -119,7 +120,16 @@ describe('lost changes', () => {
       })
       return
     }
+    if (how === 'waiting') {
+      const before = await bed.backfill('a')
+      await bed.setPhase('a', 'Preparing')
+      await bed.control(0x380, hold(before, 'a'))
+    }
     const uid = await bed.backfill('b', { destinationTable: 'Truncate' })
+    if (how === 'waiting') {
+      await bed.setPhase('b', 'Queued')
+      expect(await bed.untilQueue('a', 'Closed')).toMatchObject({ code: 'ActionRefused' })
+    }
     await bed.setPhase('b', 'Preparing')
     await bed.control(0x400, hold(uid, 'b', 'Truncate'))
     await bed.untilQueue('b', 'Held')

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { PipelineStatus } from '../../crds/pipeline.ts'
+import type { TableBackfill } from '../../crds/table-backfill.ts'
 import type { Comparison } from '../../hack/demo/compare.ts'
 import { backfillManifest } from '../../hack/demo/manifests.ts'
 import type { Site } from '../../hack/demo/site.ts'
@@ -57,7 +59,9 @@ async function makeWhole(
     })
     if ((busy.length === 0 && broken.length === 0) || Date.now() > deadline) return
     for (const table of tables) {
-      const waits = !broken.includes(table) || busy.some(({ spec }) => isOf(spec.table, table))
+      const under = busy.filter(({ spec }) => isOf(spec.table, table))
+      const waits =
+        !broken.includes(table) || (under.length > 0 && !(isAdvised(status, table) && under.every(isOnTop)))
       if (waits) brokenSince.delete(table)
       else if (!brokenSince.has(table)) brokenSince.set(table, Date.now())
       if (Date.now() - (brokenSince.get(table) ?? Date.now()) < STALE_MILLISECONDS) continue
@@ -79,6 +83,14 @@ async function makeWhole(
     await sleep(POLL_MILLISECONDS)
   }
 }
+
+/** A table that fails says what helps, and a person does that, whatever else is under way. */
+function isAdvised(status: PipelineStatus | undefined, table: TortureTable): boolean {
+  const known = status?.tables?.find((one) => isOf(one, table))
+  return known?.state === 'Failed' && /TableBackfill with destinationTable .*Drop/.test(known.message ?? '')
+}
+
+const isOnTop = ({ spec }: TableBackfill) => spec.destinationTable === 'DoNothing'
 
 const isOf = (name: { readonly schema: string; readonly name: string }, table: TortureTable) =>
   name.schema === table.schema && name.name === table.name

@@ -29,8 +29,8 @@ export interface ApplyEnv {
   isDeleting(): boolean
   /** What was last seen of a TableBackfill; a cache. */
   seenBackfill(uid: string): TableBackfill | undefined
-  /** Backfills of the table that were last seen to be neither ended nor cancelled; a cache. */
-  seenActive(table: TableName): readonly TableBackfill[]
+  /** Backfills of the table as last seen; a cache. */
+  seenBackfills(table: TableName): readonly TableBackfill[]
   /** What was last seen of the Pipeline; a cache. */
   seenScope(table: TableName): Scope
   /** The same, asked of the API server at this moment (rule R8). */

@@ -85,8 +85,7 @@ export async function runSession(
     isRunning: () => spec().state === 'Running',
     isDeleting: () => isGone(watch.pipeline()),
     seenBackfill: (uid) => watch.backfills().find(({ metadata }) => metadata.uid === uid),
-    seenActive: (table) =>
-      watch.backfills().filter((backfill) => isOf(backfill, table) && isActive(backfill)),
+    seenBackfills: (table) => watch.backfills().filter((backfill) => isOf(backfill, table)),
     seenScope: (table) => seen(table),
     async freshBackfill(of, abort) {
       return await kube.get<TableBackfill>(tableBackfillResource(namespace), of, abort)
@@ -238,11 +237,6 @@ function isGone(pipeline: Pipeline | undefined): boolean {
 
 function isOf({ spec }: TableBackfill, table: TableName): boolean {
   return spec.table.schema === table.schema && spec.table.name === table.name
-}
-
-function isActive({ metadata, spec, status }: TableBackfill): boolean {
-  if (metadata.deletionTimestamp !== undefined || spec.cancel) return false
-  return status?.phase === 'Preparing' || status?.phase === 'Backfilling'
 }
 
 /** Whatever is wrong with the table at present: it may fail just because the ledger is gone. */

@@ -8,6 +8,7 @@ import type { TableName } from '../source/table.ts'
 import { type Ahead, lookAhead } from './ahead.ts'
 import { createBell } from './bell.ts'
 import { endDraining } from './control.ts'
+import { isCureUnderWay } from './cure.ts'
 import { type ApplyEnv, listedTable } from './env.ts'
 import { isReturning, isUntouched, LEFT, lostFacts, stopFacts } from './facts.ts'
 import { waitForHoldEnd } from './hold-wait.ts'
@@ -240,7 +241,7 @@ export function startTable(
     }
   }
 
-  /** A backfill that empties the table has been created: the change that could not be applied is left out (rule R21). */
+  /** A backfill that empties the table is under way: the change that could not be applied is left out (rule R21). */
   async function stop(error: MillraceError): Promise<void> {
     const row = await reload()
     if (!row || row.state === 'stopped' || row.heldBy !== '') return
@@ -249,13 +250,12 @@ export function startTable(
     for (const backfill of closed) env.sawBackfill(backfill)
   }
 
-  const isCureThere = () => env.seenActive(table).some(({ spec }) => spec.destinationTable !== 'DoNothing')
-
   async function recover(error: MillraceError, delay: number): Promise<void> {
     const until = performance.now() + delay
     for (let left = delay; left > 0; left = until - performance.now()) {
       // Of a table that was removed nothing more is wanted than to get past its end.
-      if (isStuck(error, state.failures) && (isCureThere() || !isListed())) return await stop(error)
+      if (isStuck(error, state.failures) && (isCureUnderWay(env.seenBackfills(table)) || !isListed()))
+        return await stop(error)
       if (env.isDeleting()) return
       await bell.wait(left, signal)
     }

@@ -147,6 +147,15 @@ export const APPLYING: readonly Mutant[] = [
   },
   {
     rule: 'R21',
+    without: 'a cure that waits behind a backfill which waits for the table',
+    edits: edit('workers/apply/cure.ts', [
+      ' || (begun.length > 0 && wanted.some((one) => empties(one) && waits(one)))',
+      '',
+    ]),
+    killer: unit('workers/apply/cure.test.ts', 'one that waits behind a copy on top'),
+  },
+  {
+    rule: 'R21',
     without: 'failing what is being drained when its table stops',
     edits: edit('workers/apply/facts.ts', [
       "line.control === 'gap' || line.control === 'changed' || line.control === 'leave'",
