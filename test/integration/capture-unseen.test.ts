@@ -287,6 +287,34 @@ describe('what row events do not show', () => {
     expect(controls(later)).toEqual(expected)
   })
 
+  it.each<[string, string, string, string, string[]]>([
+    ['changed', 'made int', '', 'text', ['join', 'changed']],
+    ['added and changed', '', 'add made int', 'text', ['join', 'changed']],
+    ['widened in place', 'made varchar(5)', '', 'varchar(9)', ['join']],
+    ['added and widened in place', '', 'add made varchar(5)', 'varchar(9)', ['join']],
+  ])('a column that was %s, and dropped, while capture was down', async (_, column, add, type, expected) => {
+    const bed = await open('gone', {
+      source: `create table t (id int primary key${column && `, ${column}`})`,
+      tables: [{ name: 't' }],
+    })
+    const first = bed.run()
+    await bed.untilJoined('t')
+    await first.stop()
+    if (add) await bed.sql(`alter table t ${add}`)
+    await bed.sql('insert into t values (1, null)')
+    await bed.sql(`alter table t alter made type ${type}`)
+    await bed.sql(`insert into t values (2, 'b')`)
+    await bed.sql('alter table t drop made')
+    await bed.sql('insert into t values (3)')
+    const second = bed.run()
+    const events = await bed.untilEvents('t', 'the last row', (all) => all.at(-1)?.row.id === '3')
+    expect(controls(events)).toEqual(expected)
+    // Told before the first row that the destination could not take.
+    const told = events.findIndex(({ control }) => control?.control === 'changed')
+    if (expected.length > 1) expect(told).toBeLessThan(events.findIndex(({ row }) => row.made === 'b'))
+    await second.stop()
+  })
+
   it.each<[string, string, RegExp]>([
     [
       'of a column, which was written meanwhile',

@@ -9,21 +9,19 @@ import { type TableName, tableLabel } from '../source/table.ts'
 import { isAnyRunning } from '../source/writers.ts'
 import { readDigests, readFingerprint } from './catalog.ts'
 import type { Directory } from './directory.ts'
+import { compareTypes, type Logged, withTypes, withUnseenTypes } from './doubtful-types.ts'
 import { readEmptiedLeaves } from './emptied.ts'
 import {
   compareFingerprints,
   compareNames,
-  compareTypes,
   type Fingerprint,
   type FoundFingerprint,
-  type Logged,
-  type TableChange,
   tableAway,
   withPast,
-  withTypes,
 } from './fingerprint.ts'
 import { type AddedColumn, readAlteredColumns, readFilledLeaves, readOddColumns } from './leaf-facts.ts'
 import { type LeafHistory, newLeaves, rewrittenLeaves, wholeTruncation } from './leaves.ts'
+import type { TableChange } from './table-change.ts'
 import type { Truncations } from './truncations.ts'
 
 /** Notices what happens to tables without row events (rule R20). */
@@ -146,9 +144,9 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
     const told = [...(unsettled.get(label) ?? []), ...(logged ? [logged] : [])]
     if (!found) return true
     const named = told.flatMap((each) => each.named)
-    const hasMore = before !== undefined && found.lastNumber > before.lastNumber
-    const logEnd = hasMore ? formatLSN((await readLogEnd(connection)).inserted) : undefined
-    const past = withPast(before, found, named, logEnd)
+    const isOther = before !== undefined && hasOtherColumns(before, found)
+    const logEnd = isOther ? formatLSN((await readLogEnd(connection)).inserted) : undefined
+    const past = withUnseenTypes(withPast(before, found, named, logEnd), told)
     const asFar = withTypes(past, options.through(), false)
     const types = compareTypes(asFar, told)
     const after = withTypes(asFar, options.through(), types !== undefined)
@@ -208,6 +206,11 @@ function putOff(thrown: unknown): 'undecided' {
   )
     return 'undecided'
   throw thrown
+}
+
+function hasOtherColumns(before: Fingerprint, found: Fingerprint): boolean {
+  const left = new Set(found.columns.map(({ number }) => number))
+  return found.lastNumber > before.lastNumber || before.columns.some(({ number }) => !left.has(number))
 }
 
 /** Columns that came since and of which the catalog keeps no value for older rows. */

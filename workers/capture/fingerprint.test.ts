@@ -1,12 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import {
-  compareFingerprints,
-  compareNames,
-  compareTypes,
-  type Fingerprint,
-  withPast,
-  withTypes,
-} from './fingerprint.ts'
+import { compareFingerprints, compareNames, type Fingerprint, withPast } from './fingerprint.ts'
 
 const column = (number: number, name: string, type = 'integer') => ({
   number,
@@ -260,45 +253,5 @@ describe('withPast', () => {
   it('reads records of before it was remembered', () => {
     expect(withPast(before, without, []).formerNames).toEqual(['e'])
     expect(withPast(undefined, before, []).formerNames).toEqual([])
-  })
-})
-
-describe('a column that was added and changed between two looks', () => {
-  const found = { ...before, columns: [...before.columns, column(5, 'b', 'text')], lastNumber: 5 }
-  const logged = (type: string) => [{ named: ['id', 'b'], types: ['integer', type], xid: 7 }]
-  const seen = withPast(before, { ...found, leaves: rewritten }, [], '0/500')
-
-  it('has had another type when the log says so', () => {
-    expect(compareTypes(seen, logged('integer'))).toEqual({
-      code: 'SchemaChangeUnsupported',
-      message: expect.stringContaining('column "b" was changed from integer to text'),
-    })
-    expect(compareTypes(seen, [])).toBeUndefined()
-    expect(compareTypes(seen, logged('text'))).toBeUndefined()
-    expect(compareTypes(seen, [...logged('text'), ...logged('integer')])).toBeDefined()
-  })
-
-  it('is not doubted when no row was written anew: the type was widened in place', () => {
-    expect(compareTypes(withPast(before, found, [], '0/500'), logged('character varying(5)'))).toBeUndefined()
-  })
-
-  it('is doubted, whatever is seen of the table meanwhile, until the log has come to where it ended then', () => {
-    const later = withPast(seen, { ...found, leaves: rewritten }, [], '0/900')
-    expect(compareTypes(withTypes(later, 0x4ffn, false), logged('integer'))).toBeDefined()
-    expect(compareTypes(withTypes(later, 0x500n, false), logged('integer'))).toBeUndefined()
-  })
-
-  it('is not doubted any more once that was told', () => {
-    expect(compareTypes(withTypes(seen, 0n, true), logged('integer'))).toBeUndefined()
-  })
-
-  it('is one that was not there before, or was not known to have another type', () => {
-    const known = { ...before, columns: [...before.columns, column(5, 'b')], lastNumber: 5 }
-    expect(
-      compareTypes(withPast(known, { ...found, leaves: rewritten }, [], '0/500'), logged('integer')),
-    ).toBeUndefined()
-    expect(compareFingerprints(known, { ...found, leaves: rewritten }, none)).toMatchObject({
-      code: 'SchemaChangeUnsupported',
-    })
   })
 })

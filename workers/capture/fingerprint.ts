@@ -1,6 +1,6 @@
-import type { ErrorCode } from '../../lib/errors.ts'
-import { type LSN, parseLSN } from '../source/lsn.ts'
+import { type GoneColumn, goneColumns } from './doubtful-types.ts'
 import { compareLeaves, type FingerprintLeaf, type LeafHistory, rewrittenLeaves } from './leaves.ts'
+import { changed, retyped, type TableChange } from './table-change.ts'
 
 /** What of a table's catalog entry can change its rows without a row event (rule R20). */
 export interface Fingerprint {
@@ -21,6 +21,10 @@ export interface Fingerprint {
   readonly unseenNames?: readonly string[]
   /** Names that columns had once and that no column has now; see `withPast`. */
   readonly formerNames?: readonly string[]
+  /** Columns that the catalog has no more, and of which the log may have another type than was seen. */
+  readonly gone?: readonly GoneColumn[]
+  /** The same may hold, up to this LSN, for the columns that came and went between two looks: rows were written anew meanwhile. */
+  readonly unseenUnsure?: string
 }
 
 export interface FingerprintColumn {
@@ -57,22 +61,6 @@ interface FoundColumn extends FingerprintColumn {
   readonly literal?: string | null
 }
 
-/** How the log describes a table. */
-export interface Logged {
-  /** Names of the columns, in their order. */
-  readonly named: readonly string[]
-  /** Their types, as `format_type()` gives them. */
-  readonly types: readonly string[]
-  /** The transaction that wrote so. */
-  readonly xid: number
-}
-
-/** What happened to a table that row events do not show. */
-export interface TableChange {
-  readonly code: Extract<ErrorCode, 'TableChanged' | 'SchemaChangeUnsupported'>
-  readonly message: string
-}
-
 /**
  * Compares a table with what it was. Undefined: nothing happened that the rows' own headers do not tell, such as a plain
  * ADD COLUMN, a DROP COLUMN, or a type that was widened in place. A type for which the rows were written anew tells nothing
@@ -102,7 +90,7 @@ const LONGEST_ADDED = 1_000
  *
  * @param named columns that the log speaks of. One that the catalog lacks came and went, if any did unseen; else the catalog is
  *   behind, because a commit is in the log a moment before others see it, and the column is yet to come
- * @param logEnd LSN at which the log ended after the catalog was read; needed where columns were added
+ * @param logEnd LSN at which the log ended after the catalog was read; needed where columns were added or dropped
  */
 export function withPast(
   before: Fingerprint | undefined,
@@ -126,6 +114,8 @@ export function withPast(
       ...(unsure !== undefined && { unsure }),
     }
   })
+  const unseenUnsure = rewritten && unseen.length > 0 ? logEnd : old?.unseenUnsure
+  const gone = goneColumns(old, after, rewritten ? logEnd : undefined)
   const present = new Set(after.columns.map(({ name }) => name))
   const known = before?.columns.map(({ name }) => name) ?? []
   const former = [...(before?.formerNames ?? []), ...known]
@@ -139,6 +129,8 @@ export function withPast(
     unseenNumbers,
     unseenNames,
     formerNames: [...names].filter((name) => !present.has(name)).sort(),
+    ...(gone.length > 0 && { gone }),
+    ...(unseenUnsure !== undefined && { unseenUnsure }),
   }
 }
 
@@ -156,39 +148,6 @@ export function compareNames(after: Fingerprint, named: readonly string[]): Tabl
   const found = named.flatMap((name) => places.get(name) ?? [])
   const isInOrder = found.every((place, index) => index === 0 || place > Number(found[index - 1]))
   return isInOrder ? undefined : changed('columns had exchanged their names for a time')
-}
-
-/**
- * Whether the log has rows with another type of a column than the catalog ever showed: it was added and changed between two looks. What
- * a type is changed to in place needs no new rows, and follows from the log by itself.
- *
- * @param after with its past; see `withPast`
- */
-export function compareTypes(after: Fingerprint, logged: readonly Logged[]): TableChange | undefined {
-  for (const { name, type, unsure } of after.columns) {
-    const other = unsure !== undefined && typesOf(name, logged).find((each) => each !== type)
-    if (other) return retyped(name, other, type)
-  }
-  return undefined
-}
-
-/** Without what the log has told: every transaction that ends at `through` or before was seen in it, or the change is told now. */
-export function withTypes(after: Fingerprint, through: LSN, isTold: boolean): Fingerprint {
-  const columns = after.columns.map(({ unsure, ...column }) =>
-    unsure === undefined || isTold || through >= parseLSN(unsure) ? column : { ...column, unsure },
-  )
-  return { ...after, columns }
-}
-
-function typesOf(column: string, logged: readonly Logged[]): string[] {
-  return logged.flatMap(({ named, types }) => types[named.indexOf(column)] ?? [])
-}
-
-function retyped(name: string, from: string, to: string): TableChange {
-  return {
-    code: 'SchemaChangeUnsupported',
-    message: advice(`column ${JSON.stringify(name)} was changed from ${from} to ${to}`),
-  }
 }
 
 /** The table's changes were written under another name for a time. */
@@ -260,12 +219,4 @@ function renamedLabel(old: FingerprintColumn, now: FingerprintColumn): string | 
     if (before !== undefined && after !== undefined && before !== after) return `${label} for a time`
   }
   return undefined
-}
-
-function changed(what: string): TableChange {
-  return { code: 'TableChanged', message: advice(what) }
-}
-
-function advice(what: string): string {
-  return `${what}, which the log of changes does not show: create a TableBackfill with destinationTable Truncate or Drop`
 }

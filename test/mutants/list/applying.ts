@@ -132,6 +132,15 @@ export const APPLYING: readonly Mutant[] = [
   },
   {
     rule: 'R20',
+    without: 'doubting the type of a column that is dropped already',
+    edits: edit('workers/capture/doubtful-types.ts', [
+      '  for (const { name, type } of after.gone ?? []) {',
+      '  for (const { name, type } of [] as GoneColumn[]) {',
+    ]),
+    killer: integration('capture-unseen', 'and dropped, while capture was down'),
+  },
+  {
+    rule: 'R20',
     without: 'remembering what a table looks like before it joins',
     edits: edit('workers/capture/tables.ts', ['    await directory.save(signal)\n', '']),
     killer: model(300, { seedRows: 4, weights: { ...RETYPE, killCapture: 12, write: 14 } }),
