@@ -1,3 +1,4 @@
+import { Client } from 'pg'
 import { describe, expect, it } from 'vitest'
 import { until } from '../../hack/process/wait.ts'
 import { useCaptureBeds } from './capture-beds.ts'
@@ -313,6 +314,28 @@ describe('what row events do not show', () => {
     const told = events.findIndex(({ control }) => control?.control === 'changed')
     if (expected.length > 1) expect(told).toBeLessThan(events.findIndex(({ row }) => row.made === 'b'))
     await second.stop()
+  })
+
+  it('another type is told before its rows, also while somebody has a partition locked', async () => {
+    const bed = await open('locked', {
+      source:
+        'create table t (id int primary key, made int) partition by range (id); create table t0 partition of t default',
+      tables: [{ name: 't' }],
+    })
+    const first = bed.run()
+    await bed.untilJoined('t')
+    await first.stop()
+    await bed.sql(`alter table t alter made type text; insert into t values (1, 'b')`)
+    const client = new Client({ connectionString: bed.source.url })
+    await client.connect()
+    try {
+      await client.query('begin; lock table t0 in access exclusive mode')
+      bed.run()
+      const events = await bed.untilEvents('t', 'the row', (all) => all.at(-1)?.row.made === 'b')
+      expect(controls(events)).toEqual(['join', 'changed'])
+    } finally {
+      await client.end()
+    }
   })
 
   it.each<[string, string, RegExp]>([

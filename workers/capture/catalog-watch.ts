@@ -82,7 +82,9 @@ export function createCatalogWatch(options: CatalogWatchOptions): CatalogWatch {
     after: Fingerprint,
     found: FoundFingerprint,
   ): Promise<TableChange | undefined | 'undecided'> {
-    if (before.oid !== after.oid) return compareFingerprints(before, after, NOTHING)
+    // What the catalog alone tells needs no look at rows, which may be locked: meanwhile rows that come behind the change would go on.
+    const certain = compareFingerprints(before, after, NOTHING)
+    if (certain || before.oid !== after.oid) return certain
     const filled = await readFilledLeaves(
       connection,
       newLeaves(before.leaves, after.leaves),

@@ -1,27 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { compareTypes, withTypes, withUnseenTypes } from './doubtful-types.ts'
 import { compareFingerprints, type Fingerprint, withPast } from './fingerprint.ts'
+import { column, leaves, none, rewritten } from './fingerprint-fixture.ts'
 
-const column = (number: number, name: string, type = 'integer') => ({
-  number,
-  name,
-  type,
-  labels: null,
-  computed: false,
-})
 const before: Fingerprint = {
   oid: 10,
   columns: [column(1, 'id'), column(2, 'a', 'text')],
   lastNumber: 4,
   key: [1],
-  leaves: [{ oid: 10, name: 't', filenode: '100' }],
-}
-const rewritten = [{ oid: 10, name: 't', filenode: '101' }]
-const none = {
-  filled: new Set<number>(),
-  emptied: new Map(),
-  altered: new Set<string>(),
-  odd: new Set<string>(),
+  leaves,
 }
 
 describe('a column that was added and changed between two looks', () => {

@@ -1,5 +1,5 @@
 import { type LSN, parseLSN } from '../source/lsn.ts'
-import type { Fingerprint, FingerprintColumn } from './fingerprint.ts'
+import type { Fingerprint } from './fingerprint.ts'
 import { retyped, type TableChange } from './table-change.ts'
 
 /** How the log describes a table. */
@@ -77,10 +77,11 @@ export function compareTypes(after: Fingerprint, logged: readonly Logged[]): Tab
 
 /** Without what the log has told: every transaction that ends at `through` or before was seen in it, or the change is told now. */
 export function withTypes(after: Fingerprint, through: LSN, isTold: boolean): Fingerprint {
-  const isOpen = (unsure: string | undefined) => unsure !== undefined && !isTold && through < parseLSN(unsure)
+  const isOpen = (unsure: string | undefined): unsure is string =>
+    unsure !== undefined && !isTold && through < parseLSN(unsure)
   const columns = after.columns.map(({ unsure, ...column }) =>
     isOpen(unsure) ? { ...column, unsure } : column,
-  ) as FingerprintColumn[]
+  )
   const { gone: all = [], unseenUnsure, ...rest } = after
   const gone = all.filter(({ unsure }) => isOpen(unsure))
   return {
@@ -88,7 +89,7 @@ export function withTypes(after: Fingerprint, through: LSN, isTold: boolean): Fi
     columns,
     ...(gone.length > 0 && { gone }),
     ...(isOpen(unseenUnsure) && { unseenUnsure }),
-  } as Fingerprint
+  }
 }
 
 function typesOf(column: string, logged: readonly Logged[]): string[] {

@@ -1,26 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { compareFingerprints, compareNames, type Fingerprint, withPast } from './fingerprint.ts'
+import { column, leaves, none, rewritten } from './fingerprint-fixture.ts'
 
-const column = (number: number, name: string, type = 'integer') => ({
-  number,
-  name,
-  type,
-  labels: null,
-  computed: false,
-})
 const before: Fingerprint = {
   oid: 10,
   columns: [column(1, 'id'), column(2, 'a', 'text'), { ...column(4, 'e', 'mood'), labels: { 7: 'ok' } }],
   lastNumber: 4,
   key: [1],
-  leaves: [{ oid: 10, name: 't', filenode: '100' }],
-}
-const rewritten = [{ oid: 10, name: 't', filenode: '101' }]
-const none = {
-  filled: new Set<number>(),
-  emptied: new Map<number, string>(),
-  altered: new Set<string>(),
-  odd: new Set<string>(),
+  leaves,
 }
 const part = (oid: number) => ({ oid, name: `p${oid}`, filenode: String(oid) })
 

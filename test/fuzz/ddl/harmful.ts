@@ -88,6 +88,20 @@ export const HARMFUL_TO_COLUMNS: Steps = {
       await session.exec(`alter table ${table} rename ${from} to ${to}`)
   },
   'change type': RETYPED,
+  'change type, then drop': withColumn(async ({ table, random, session, write, pause }, name) => {
+    await session.exec(`alter table ${table} alter ${name} type text using ${name}::text || 'x'`)
+    await write()
+    if (random.chance(0.5)) await pause()
+    await session.exec(`alter table ${table} drop column ${name}`)
+  }),
+  async 'add, change type and drop'({ table, fresh, session, write, pause }) {
+    await session.exec(`alter table ${table} add column ${fresh} int`)
+    await write()
+    await session.exec(`alter table ${table} alter ${fresh} type text using ${fresh}::text || 'x'`)
+    await write()
+    await pause()
+    await session.exec(`alter table ${table} drop column ${fresh}`)
+  },
   async 'rename label'({ table, columns, random, session }) {
     const labels = columns.find((column) => column.labels)?.labels
     if (labels)

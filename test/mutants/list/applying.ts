@@ -132,6 +132,15 @@ export const APPLYING: readonly Mutant[] = [
   },
   {
     rule: 'R20',
+    without: 'telling what the catalog alone shows before rows are looked at',
+    edits: edit('workers/capture/catalog-watch.ts', [
+      'if (certain || before.oid !== after.oid)',
+      'if (before.oid !== after.oid)',
+    ]),
+    killer: integration('capture-unseen', 'also while somebody has a partition locked'),
+  },
+  {
+    rule: 'R20',
     without: 'doubting the type of a column that is dropped already',
     edits: edit('workers/capture/doubtful-types.ts', [
       '  for (const { name, type } of after.gone ?? []) {',
