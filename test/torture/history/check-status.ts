@@ -31,6 +31,8 @@ export const neverTooManyAtOnce: Check = (history) => {
       continue
     }
     const began = !active.has(event.uid)
+    // What waited and is ended shows no place in the line any more, and has begun nothing.
+    if (began && event.ends) continue
     active.set(event.uid, event)
     if (!began) continue
     const names = [...active.values()].map(({ name }) => name).join(', ')

@@ -9,6 +9,17 @@ it('finds nothing wrong with a life as it should be', () => {
   expect(checkHistory(life())).toEqual([])
 })
 
+it('takes what waited and is ended for nothing that has begun', () => {
+  const other = { uid: 'w', name: 'w', table: 'public.other' }
+  const ended = [
+    ...life(),
+    shown(330, 'Preparing', '', { ...other, waits: true }),
+    shown(331, 'Preparing', '', { uid: 'v', name: 'v' }),
+    shown(332, 'Preparing', '', { ...other, ends: true }),
+  ]
+  expect(checkHistory(ended)).toEqual([])
+})
+
 const CASES: readonly [name: string, events: () => Event[], found: RegExp][] = [
   // the ledger
   [
@@ -174,6 +185,16 @@ const CASES: readonly [name: string, events: () => Event[], found: RegExp][] = [
       ...life(),
       shown(330, 'Preparing', '', { uid: 'v', name: 'v' }),
       shown(331, 'Preparing', '', { uid: 'w', name: 'w', table: 'public.other' }),
+    ],
+    /^R9.*maxConcurrentTables is 1/,
+  ],
+  [
+    'another begins before one that is ended has gone',
+    () => [
+      ...life(),
+      shown(330, 'Preparing', '', { uid: 'v', name: 'v' }),
+      shown(331, 'Preparing', '', { uid: 'v', name: 'v', ends: true }),
+      shown(332, 'Preparing', '', { uid: 'w', name: 'w', table: 'public.other' }),
     ],
     /^R9.*maxConcurrentTables is 1/,
   ],

@@ -133,6 +133,8 @@ export interface BackfillEvent {
   readonly calledOff: boolean
   /** Suspended, or in the line to go on after that: it takes no place. */
   readonly waits: boolean
+  /** The operator ends it, by its status; one that waited has no place then either. */
+  readonly ends: boolean
   readonly deleted: boolean
 }
 

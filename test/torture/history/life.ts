@@ -121,6 +121,7 @@ export const shown = (
   queue,
   calledOff: false,
   waits: false,
+  ends: false,
   deleted: false,
   ...over,
 })

@@ -148,6 +148,7 @@ function backfillEvent({ metadata, spec, status }: TableBackfill, deleted: boole
       status?.queuePosition !== undefined ||
       status?.message?.startsWith('waiting to go on') === true ||
       status?.conditions?.some(({ reason }) => reason === 'Suspended') === true,
+    ends: status?.conditions?.some(({ reason }) => reason === 'Cancelled') === true,
     deleted,
   }
 }
