@@ -96,10 +96,12 @@ describe('a gap', () => {
       configureFailpoints(undefined, { warn() {} })
     }
     await bed.sql(`select pg_logical_emit_message(false, 'filler', repeat('x', 2000000))`)
-    await bed.sql('insert into t values (2, 2)')
     expect(await written()).toBeGreaterThan(lsn)
     bed.run()
     const { gap } = await bed.untilStatus('a new epoch', (status) => status.epoch === 2)
+    // The status tells it since the first session.
+    await bed.untilEvents('t', 'the gap', (all) => controls(all).includes('gap'))
+    await bed.sql('insert into t values (2, 2)')
     expect(gap).toMatchObject({ epoch: 2, code: 'SourceChanged', message: expect.stringContaining('backup') })
     const events = await bed.untilEvents('t', 'the row after', (all) => all.at(-1)?.row.id === '2')
     expect(controls(events)).toEqual(['join', 'gap'])
@@ -292,8 +294,8 @@ describe('a gap', () => {
         bed.run()
       })
       await failOver()
-      await query(replica.url, 'insert into t values (3, 3)')
       await bed.untilStatus('a new epoch', (status) => status.epoch === 2)
+      await query(replica.url, 'insert into t values (3, 3)')
     } finally {
       configureFailpoints(undefined, { warn() {} })
     }

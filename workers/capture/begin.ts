@@ -11,7 +11,7 @@ import { type TableName, tableLabel } from '../source/table.ts'
 import type { Changes } from './changes.ts'
 import type { Directory } from './directory.ts'
 import type { ControlContent } from './log-messages.ts'
-import { claimPublication, inspectServer, makeSlot } from './prepare.ts'
+import { claimPublication, findStart, inspectServer, makeSlot } from './prepare.ts'
 import { type CaptureRecord, type Gap, stateRecord } from './record.ts'
 import type { RecordStore } from './record-store.ts'
 import type { Report } from './report.ts'
@@ -85,17 +85,12 @@ export async function begin(options: BeginOptions, signal: AbortSignal): Promise
     const found = stateRecord({ ...record.state, gap })
     await around('capture.record', () => store.write(found, signal))
   }
-  const from =
-    decision.from ??
-    (await makeSlot(
-      options.target,
-      sql,
-      names.slot,
-      decision.slot === 'replace',
-      (error) => options.report.trouble('slot', error),
-      signal,
-    ))
-  const isResumed = record.state?.epoch === decision.epoch && record.state.lsn === from
+  const isResumed = decision.from !== undefined
+  const onWait = (error: unknown) => options.report.trouble('slot', error)
+  if (decision.slot !== 'keep')
+    await makeSlot(options.target, sql, names.slot, decision.slot === 'replace', onWait, signal)
+  // Also of a slot that is there: the process may have died when it had just made it.
+  const from = decision.from ?? (await findStart(sql, names.publication, options.owner, onWait, signal))
   return { epoch, from, gap, anew, isResumed, identity, record, tables }
 }
 

@@ -2,12 +2,12 @@ import { MillraceError, toMillraceError } from '../../lib/errors.ts'
 import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { Connection, PostgresTarget } from '../source/connect.ts'
-import { readServerIdentity, type ServerIdentity } from '../source/identity.ts'
+import { readLogEnd, readServerIdentity, type ServerIdentity } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
 import { isOfOtherName, publicationTaken, setPublicationOwner } from '../source/owner.ts'
 import { ensurePublication, type Publication, type SourceNames } from '../source/publication.ts'
 import { dropSlot, readSlot, type Slot, slotInUse } from '../source/slot.ts'
-import { describeTransactions, readRunningTransactions } from '../source/writers.ts'
+import { describeTransactions, readRunningTransactions, waitForEnd } from '../source/writers.ts'
 import { createSlot } from './replication.ts'
 import type { SqlSession } from './sql-session.ts'
 
@@ -86,7 +86,7 @@ export async function makeSlot(
   replace: boolean,
   onWait: (error: MillraceError | undefined) => void,
   signal: AbortSignal,
-): Promise<LSN> {
+): Promise<void> {
   if (replace) {
     await sql.use(async (connection) => {
       const old = await readSlot(connection, slot)
@@ -97,7 +97,7 @@ export async function makeSlot(
   const over = new AbortController()
   const telling = tellWaiting(sql, onWait, AbortSignal.any([signal, over.signal]))
   try {
-    return await around('capture.slot.create', () => createSlot(target, slot, signal))
+    await around('capture.slot.create', () => createSlot(target, slot, signal))
   } catch (thrown) {
     throw explainSlot(thrown)
   } finally {
@@ -126,6 +126,40 @@ async function tellWaiting(
     }
   } catch {
     // Only a message for people; the creation of the slot itself reports what goes wrong.
+  }
+}
+
+/** How often the server is asked how far its log is on disk, milliseconds. */
+const FLUSH_POLL = 50
+
+/**
+ * Where a new epoch begins: behind every transaction that runs now. Tells through `onWait` which those are.
+ *
+ * The snapshot of the catalog with which a new slot is decoded lacks what was committed between its first and its second look at the
+ * running transactions, as long as an older one runs on (PostgreSQL up to 18.4: `xact_decode` leaves out commits before the full
+ * snapshot). Of a table that was rewritten it then finds nothing ("could not map filenumber"), so that the slot can never be read on;
+ * of a column that was added it says nothing. It is made anew behind the next change of the catalog, which is why one is made here;
+ * transactions that began before have the old one, and what commits before the start is never decoded.
+ */
+export async function findStart(
+  sql: SqlSession,
+  publication: string,
+  owner: string,
+  onWait: (error: MillraceError | undefined) => void,
+  signal: AbortSignal,
+): Promise<LSN> {
+  await sql.use((connection) => setPublicationOwner(connection, publication, owner))
+  const tell = (_: unknown, message: string) =>
+    onWait(new MillraceError('LockTimeout', `${FIELD}.slot: ${message}`))
+  const options = { signal, deadlineMilliseconds: Number.POSITIVE_INFINITY, onWait: tell }
+  await waitForEnd(() => sql.use(readRunningTransactions), 'transactions that run at the start', options)
+  onWait(undefined)
+  const { inserted } = await sql.use(readLogEnd)
+  // What is not on disk could vanish in a crash, and the log would seem to have gone back.
+  for (;;) {
+    const { flushed } = await sql.use(readLogEnd)
+    if (flushed >= inserted) return inserted
+    await sleep(FLUSH_POLL, signal)
   }
 }
 

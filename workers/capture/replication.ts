@@ -4,7 +4,7 @@ import { failpoint } from '../../lib/failpoints.ts'
 import { quoteIdentifier } from '../../lib/sql.ts'
 import { type Connection, openConnection, type PostgresTarget } from '../source/connect.ts'
 import { assertSameSource, type SourceIdentity } from '../source/identity.ts'
-import { formatLSN, type LSN, parseLSN } from '../source/lsn.ts'
+import { formatLSN, type LSN } from '../source/lsn.ts'
 
 const FINISH_MILLISECONDS = 1_000
 
@@ -26,17 +26,13 @@ export interface ReplicationStream {
   close(): Promise<void>
 }
 
-/**
- * Creates the slot and returns its consistent point: transactions that commit behind it are in the slot. Waits for all
- * transactions that run now to end, which may take long.
- */
-export async function createSlot(target: PostgresTarget, slot: string, signal: AbortSignal): Promise<LSN> {
+/** Creates the slot. Waits for all transactions that run now to end, which may take long. */
+export async function createSlot(target: PostgresTarget, slot: string, signal: AbortSignal): Promise<void> {
   const connection = await openConnection(target, { purpose: 'replication', signal })
   try {
-    const [row] = await connection.query(
+    await connection.query(
       `CREATE_REPLICATION_SLOT ${quoteIdentifier(slot)} LOGICAL pgoutput NOEXPORT_SNAPSHOT`,
     )
-    return parseLSN(row?.consistent_point ?? '')
   } finally {
     await connection.close()
   }

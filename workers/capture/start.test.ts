@@ -40,12 +40,12 @@ describe('decideStart', () => {
     [
       'finds a gap when the slot is ahead of the record',
       { slot: { confirmed: 101n, invalidated: undefined } },
-      { epoch: 3, slot: 'keep', from: 101n, gap: { code: 'SlotLost' } },
+      { epoch: 3, slot: 'keep', from: undefined, gap: { code: 'SlotLost' } },
     ],
     [
       'finds a gap when the log ends before the record: a backup was restored',
       { logEnd: 99n },
-      { epoch: 3, slot: 'keep', from: 100n, gap: { code: 'SourceChanged' } },
+      { epoch: 3, slot: 'keep', from: undefined, gap: { code: 'SourceChanged' } },
     ],
     [
       'goes on when the log ends at the record',
@@ -60,7 +60,7 @@ describe('decideStart', () => {
     [
       'finds a gap again that was found before, whatever is there now',
       { record: { ...record, gap: { code: 'SourceChanged', message: 'restored' } } },
-      { epoch: 3, slot: 'keep', from: 100n, gap: { code: 'SourceChanged', message: 'restored' } },
+      { epoch: 3, slot: 'keep', from: undefined, gap: { code: 'SourceChanged', message: 'restored' } },
     ],
     [
       'finds a gap when the slot was invalidated',
@@ -80,7 +80,7 @@ describe('decideStart', () => {
     [
       'finds a gap on a new timeline, whatever the positions',
       { timeline: 2, slot: { confirmed: 90n, invalidated: undefined } },
-      { epoch: 3, slot: 'keep', from: 90n, gap: { code: 'SourceChanged' } },
+      { epoch: 3, slot: 'keep', from: undefined, gap: { code: 'SourceChanged' } },
     ],
     [
       'finds a gap on a new timeline without a slot',
@@ -100,7 +100,7 @@ describe('decideStart', () => {
     [
       'begins anew again when its first start was cut off behind the slot',
       { owner: 'another', slot: { confirmed: 200n, invalidated: undefined } },
-      { epoch: 3, slot: 'keep', from: 200n, gap: undefined, anew: true },
+      { epoch: 3, slot: 'keep', from: undefined, gap: undefined, anew: true },
     ],
     [
       'goes on where a Pipeline has ended and left its slot',
@@ -120,12 +120,12 @@ describe('decideStart', () => {
     [
       'takes the slot of a start that was cut off',
       { record: undefined, hasPast: false },
-      { epoch: day, slot: 'keep', from: 100n, gap: undefined },
+      { epoch: day, slot: 'keep', from: undefined, gap: undefined },
     ],
     [
       'finds a gap when only its record is gone',
       { record: undefined },
-      { epoch: day, slot: 'keep', from: 100n, gap: { code: 'SlotLost' } },
+      { epoch: day, slot: 'keep', from: undefined, gap: { code: 'SlotLost' } },
     ],
     [
       'finds a gap when record and slot are gone',

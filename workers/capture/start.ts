@@ -47,7 +47,7 @@ export interface Start {
   readonly epoch: number
   /** What to do about the slot before reading it. */
   readonly slot: 'keep' | 'create' | 'replace'
-  /** Where to read from; undefined: from where the new slot begins. */
+  /** Where the record says that the queue ends; undefined: a new epoch begins, behind every transaction that runs. */
   readonly from: LSN | undefined
   /** Changes are missing before that point. */
   readonly gap: Gap | undefined
@@ -72,7 +72,7 @@ function decideFor(found: Found): Start {
   if (!record) return decideWithoutRecord(found)
   const epoch = record.epoch + 1
   const renewed = slot ? (isUsable(found) ? 'keep' : 'replace') : 'create'
-  const again = { epoch, slot: renewed, from: renewed === 'keep' ? slot?.confirmed : undefined } as const
+  const again = { epoch, slot: renewed, from: undefined } as const
   // It was found before, and what it was found by may be gone: a log that went back grows, and a slot that was lost is there again.
   if (record.gap) return { ...again, gap: record.gap }
   if (record.systemIdentifier !== found.systemIdentifier) {
@@ -106,13 +106,12 @@ function decideWithoutRecord(found: Found): Start {
   const { slot } = found
   const kept = slot !== undefined && isUsable(found)
   const action = slot ? (kept ? 'keep' : 'replace') : 'create'
-  const from = kept ? slot.confirmed : undefined
-  if (!found.hasPast && !slot) return { epoch: 1, slot: action, from, gap: undefined }
+  if (!found.hasPast && !slot) return { epoch: 1, slot: action, from: undefined, gap: undefined }
   return {
     // Earlier epochs are not known; they were counted from 1, or began like this one, earlier.
     epoch: Math.floor((found.now - EPOCHS_WITHOUT_RECORD) / 1000),
     slot: action,
-    from,
+    from: undefined,
     gap: found.hasPast
       ? lost("capture's own record in the queue is gone, so nothing proves that the queue is complete")
       : undefined,

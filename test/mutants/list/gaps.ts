@@ -51,6 +51,19 @@ export const GAPS: readonly Mutant[] = [
   },
   {
     rule: 'R23',
+    without: 'beginning behind every transaction that knows an older catalog',
+    edits: edit(
+      'workers/capture/prepare.ts',
+      ['  await sql.use((connection) => setPublicationOwner(connection, publication, owner))\n', ''],
+      [
+        "  await waitForEnd(() => sql.use(readRunningTransactions), 'transactions that run at the start', options)\n",
+        '  if (tell.length < 0) await waitForEnd(async () => [], publication + owner, options)\n',
+      ],
+    ),
+    killer: integration('capture-start', 'does not keep the log from being read'),
+  },
+  {
+    rule: 'R23',
     without: 'an epoch in the order of positions',
     edits: edit('workers/source/position.ts', [
       'if (a.epoch !== b.epoch) return a.epoch - b.epoch',
