@@ -1,10 +1,10 @@
 import { sleep } from '../../lib/sleep.ts'
 import { quoteIdentifier } from '../../lib/sql.ts'
 import { fromClause } from '../source/catalog.ts'
-import { type Connection, inTransaction } from '../source/connect.ts'
-import { readLogEnd, readReplayPosition } from '../source/identity.ts'
+import type { Connection } from '../source/connect.ts'
+import { untilFlushed } from '../source/flush.ts'
+import { readReplayPosition } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
-import { commitDurably } from '../source/messages.ts'
 import {
   type Column,
   comparable,
@@ -155,14 +155,4 @@ function keyArrays(key: readonly string[], rows: readonly RereadRow[]): string[]
 /** A `text[]` as PostgreSQL reads it. */
 function arrayText(values: readonly string[]): string {
   return `{${values.map((value) => `"${value.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`
-}
-
-async function untilFlushed(connection: Connection): Promise<void> {
-  const { inserted, flushed } = await readLogEnd(connection)
-  if (flushed >= inserted) return
-  // The end of the log may belong to a transaction that does nothing more for hours: a commit of our own takes it along.
-  await inTransaction(connection, async () => {
-    await commitDurably(connection)
-    await connection.query("SELECT pg_logical_emit_message(true, 'millrace-flush', '')")
-  })
 }

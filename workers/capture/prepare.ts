@@ -2,7 +2,8 @@ import { MillraceError, toMillraceError } from '../../lib/errors.ts'
 import { around } from '../../lib/failpoints.ts'
 import { sleep } from '../../lib/sleep.ts'
 import type { Connection, PostgresTarget } from '../source/connect.ts'
-import { readLogEnd, readServerIdentity, type ServerIdentity } from '../source/identity.ts'
+import { untilFlushed } from '../source/flush.ts'
+import { readServerIdentity, type ServerIdentity } from '../source/identity.ts'
 import type { LSN } from '../source/lsn.ts'
 import { isOfOtherName, publicationTaken, setPublicationOwner } from '../source/owner.ts'
 import { ensurePublication, type Publication, type SourceNames } from '../source/publication.ts'
@@ -129,9 +130,6 @@ async function tellWaiting(
   }
 }
 
-/** How often the server is asked how far its log is on disk, milliseconds. */
-const FLUSH_POLL = 50
-
 /**
  * Where a new epoch begins: behind every transaction that runs now. Tells through `onWait` which those are.
  *
@@ -154,13 +152,8 @@ export async function findStart(
   const options = { signal, deadlineMilliseconds: Number.POSITIVE_INFINITY, onWait: tell }
   await waitForEnd(() => sql.use(readRunningTransactions), 'transactions that run at the start', options)
   onWait(undefined)
-  const { inserted } = await sql.use(readLogEnd)
   // What is not on disk could vanish in a crash, and the log would seem to have gone back.
-  for (;;) {
-    const { flushed } = await sql.use(readLogEnd)
-    if (flushed >= inserted) return inserted
-    await sleep(FLUSH_POLL, signal)
-  }
+  return await sql.use(untilFlushed)
 }
 
 function explainSlot(thrown: unknown): unknown {
